@@ -1,0 +1,118 @@
+package adapters
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// ErrFull is why a publish that may not wait failed: nobody has read what is on the topic.
+var ErrFull = errors.New("topic is full")
+
+// ErrClosed is why a publish or a read failed after Close.
+var ErrClosed = errors.New("pub/sub is closed")
+
+// A Grouper is a Subscriber that can stand for another consumer group. Every group sees every message;
+// the members of one share them. "" is a group of its own for every subscription.
+type Grouper interface {
+	Group(name string) message.Subscriber
+}
+
+// An Order says which messages of one topic may be in flight at once, in one group.
+type Order uint8
+
+// The orders. A message without a key keeps the order of its partition.
+const (
+	KeyOrdered Order = iota // one of each key; the default
+	Ordered                 // one
+	Unordered               // any
+)
+
+// String gives the order's name.
+func (o Order) String() string {
+	return [...]string{"KeyOrdered", "Ordered", "Unordered"}[min(o, Unordered)]
+}
+
+// Claims is a Subscriber that hands over whole partitions, so that the flow owns lanes and order.
+type Claims interface {
+	// Claim calls own for each partition of the topics that this member comes to own, in a goroutine
+	// each, until ctx ends or the Subscriber is closed, and returns when every own has returned. One
+	// call for all topics of a flow is one member of the group. An own that outstays DrainTimeout
+	// loses what it has not finished: it is delivered again.
+	Claim(ctx context.Context, topics []string, own func(Claim)) error
+}
+
+// A Claim is one partition while this member owns it. Its methods are safe for concurrent use.
+type Claim interface {
+	// Context ends, with a cause, when ownership is lost; what was not finished is then another's.
+	Context() context.Context
+	Topic() string
+	Order() Order
+	// Next waits for one record, then takes what is there, appending to run up to its capacity; it
+	// waits while the window is full. It gives an error once no more will come: the context of Claim
+	// ended, or ownership was lost. Records already given out stay owned until own returns.
+	Next(run []Record) ([]Record, error)
+	// Finish acknowledges records, in any order; they are committed contiguously.
+	Finish(rs []Record)
+	// Return gives records back, in any order: they are delivered again, before what came after them
+	// under the same key.
+	Return(rs []Record)
+}
+
+// A Record is one message as the client has it. Nobody changes it.
+type Record struct {
+	ID      string // stable over redeliveries
+	Key     string
+	Payload []byte // nil: a tombstone
+	Headers channel.Headers
+	Native  any // the adapter's own; if it is a fmt.Stringer, the record's origin
+	Again   int // deliveries before this one, as far as the adapter knows
+}
+
+// An Outgoing is one message to publish. The publisher may keep Headers and Payload; nobody changes
+// them.
+type Outgoing struct {
+	Context context.Context //nolint:containedctx // It is the message's own: its deadline bounds the publish.
+	Topic   string
+	ID      string
+	Key     string
+	Headers channel.Fields
+	Payload []byte // nil: a tombstone
+	// NoWait has the publish fail with ErrFull where it would wait for room: the sender is the one
+	// who has to make it.
+	NoWait bool
+	// Err is what became of it, set before done is called.
+	Err error
+	// Owner is the caller's own.
+	Owner any
+}
+
+// A BatchPublisher is a Publisher that publishes many messages in one operation, with a result for
+// each, and waits for none.
+type BatchPublisher interface {
+	// Send publishes outs. It calls done with every one of them exactly once, in one call or several,
+	// from any goroutine, possibly before it returns. What one goroutine sends keeps its order per
+	// topic and key.
+	Send(outs []*Outgoing, done func([]*Outgoing))
+}
+
+// As finds a capability of a Publisher or Subscriber, through decorators that have an Unwrap method.
+func As[C any](v any) (c C, ok bool) {
+	for v != nil {
+		if c, ok = v.(C); ok {
+			return c, true
+		}
+		switch u := v.(type) {
+		case interface{ Unwrap() message.Publisher }:
+			v = u.Unwrap()
+		case interface{ Unwrap() message.Subscriber }:
+			v = u.Unwrap()
+		default:
+			return c, false
+		}
+	}
+	return c, false
+}

@@ -1,0 +1,157 @@
+package channel
+
+import "reflect"
+
+// A Delivery is one message on its way to one topic. It inherits the headers and the key of the
+// message that caused it, except those that speak of one message only (content type, schema). It is a
+// value: its methods give a changed copy.
+type Delivery struct {
+	topic   string
+	typ     reflect.Type
+	body    any
+	forward *Envelope
+	key     string
+	x       *extra
+	err     error
+	deleted bool
+	bare    bool
+}
+
+// extra holds what few deliveries have. It is never changed once a delivery has it.
+type extra struct {
+	id         string
+	fields     Fields
+	hops       int32
+	bestEffort bool
+}
+
+// To sends a body.
+func To[T any](topic Topic[T], body T) Delivery {
+	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), body: body}
+}
+
+// Forward sends the message on as it came: bytes in are bytes out.
+func Forward[T any](topic Topic[T], m Message[T]) Delivery {
+	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), forward: m.env}
+}
+
+// ForwardRaw sends the bytes of a message to a topic of bytes, whatever its own type: for archives,
+// expired and invalid messages.
+func ForwardRaw(topic Topic[[]byte], e *Envelope) Delivery {
+	return Delivery{topic: string(topic), typ: reflect.TypeFor[[]byte](), forward: e}
+}
+
+// Delete sends a tombstone: the key, and no payload.
+func Delete[T any](topic Topic[T], key string) Delivery {
+	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), key: key, deleted: true}
+}
+
+// Key gives the delivery with another key than its cause's.
+func (d Delivery) Key(key string) Delivery {
+	d.key = key
+	return d
+}
+
+// ID gives the delivery an identity of its own: what is sent under one id by one step is one message,
+// however often and because of whatever it is sent. Without it the identity is derived from the cause.
+func (d Delivery) ID(id string) Delivery {
+	d.x = d.extra()
+	d.x.id = id
+	return d
+}
+
+// Set gives the delivery with a header set.
+func (d Delivery) Set(name, value string) Delivery {
+	d.x = d.extra()
+	d.x.fields = append(d.x.fields[:len(d.x.fields):len(d.x.fields)], Field{name, value})
+	return d
+}
+
+// BestEffort gives a delivery that may be lost: if it cannot be published, that is counted and logged
+// and its cause is acknowledged all the same. Its outlet must say BestEffort too.
+func (d Delivery) BestEffort() Delivery {
+	d.x = d.extra()
+	d.x.bestEffort = true
+	return d
+}
+
+// Bare gives the delivery without the headers and the key of its cause.
+func (d Delivery) Bare() Delivery {
+	d.bare = true
+	return d
+}
+
+// Of says which entries, besides its cause, the delivery is made of: the members of a group. Its hops
+// count on from theirs.
+func (d Delivery) Of(members ...Entry) Delivery {
+	d.x = d.extra()
+	for i := range members {
+		d.x.hops = max(d.x.hops, members[i].hops)
+	}
+	return d
+}
+
+func (d Delivery) extra() *extra {
+	if d.x == nil {
+		return &extra{}
+	}
+	c := *d.x
+	return &c
+}
+
+// Topic is where the delivery goes.
+func (d *Delivery) Topic() string { return d.topic }
+
+// Type is the type of the topic it was made for.
+func (d *Delivery) Type() reflect.Type { return d.typ }
+
+// Body is the body it carries; of a forwarded message the body as far as it is known.
+func (d *Delivery) Body() any {
+	if d.forward != nil {
+		return d.forward.body
+	}
+	return d.body
+}
+
+// Err is what was wrong with the delivery when it was made: a header that could not be written.
+func (d *Delivery) Err() error { return d.err }
+
+// Get gives a header that the delivery itself sets, "" if it does not.
+func (d *Delivery) Get(name string) string {
+	if d.x == nil {
+		return ""
+	}
+	return d.x.fields.Get(name)
+}
+
+// sequence numbers ds as the parts of one Message Sequence that e is split into. All share their
+// headers' memory: one allocation each for fields and extras.
+func sequence(e *Envelope, ds []*Delivery) {
+	const each = 3
+	per := each
+	outer := ""
+	if id := e.Get(HeaderSequence); id != "" {
+		outer = id + "/" + e.Get(HeaderSequenceIndex) + "/" + e.Get(HeaderSequenceSize)
+		if o := e.Get(HeaderSequenceOuter); o != "" {
+			outer = o + " " + outer
+		}
+		per++
+	}
+	id, size := e.ID(), itoa(len(ds))
+	fields, extras := make(Fields, 0, per*len(ds)), make([]extra, len(ds))
+	for i, d := range ds {
+		at := len(fields)
+		fields = append(fields, Field{HeaderSequence, id}, Field{HeaderSequenceIndex, itoa(i)}, Field{HeaderSequenceSize, size})
+		if outer != "" {
+			fields = append(fields, Field{HeaderSequenceOuter, outer})
+		}
+		x := &extras[i]
+		if d.x != nil {
+			*x = *d.x
+			x.fields = append(d.x.fields[:len(d.x.fields):len(d.x.fields)], fields[at:]...)
+		} else {
+			x.fields = fields[at:len(fields):len(fields)]
+		}
+		d.x = x
+	}
+}

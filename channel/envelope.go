@@ -1,0 +1,339 @@
+package channel
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// An Envelope is one message on its way through one step: what interceptors see, and what a Message is
+// a typed view of. It is a link to its cause, not a copy: headers, ids and bytes are computed when
+// somebody asks. It belongs to the engine and must not be kept after the step has settled (an Entry
+// may); use it from one goroutine at a time.
+type Envelope struct {
+	ctx     context.Context
+	cause   *Envelope // nil: it arrived
+	headers Headers   // of what arrived
+	codecs  *Codecs
+	topic   string // logical
+	scope   string // "flow/step" that processes it
+	from    string // "flow/step" that sent it
+	id      string
+	key     string
+	fields  Fields // set by the block that sent it
+	x       *extra // rare parts of the delivery
+	body    any
+	payload []byte
+	uid     ID
+	ordinal int32 // among the deliveries of its cause to this topic
+	hops    int32
+	attempt int32
+
+	hasUID, hasHops, hasBody, deleted, bare, forwarded, tick bool
+}
+
+// An Arrival is what a driver knows of a message that arrives. Set Body for one that is handed over
+// in the process, Payload for one that comes as bytes.
+type Arrival struct {
+	Context context.Context //nolint:containedctx // It is the message's own.
+	Topic   string          // logical
+	Scope   string          // "flow/step"
+	ID      string          // "": a random one when asked for
+	Key     string
+	Headers Headers // nil: none
+	Codecs  *Codecs // nil: JSON
+	Payload []byte
+	Body    any
+	HasBody bool // Body counts
+	Tick    bool // not a message: a clock's due Key
+}
+
+// Arrive makes e, whatever it was, the envelope of a message that arrived. For drivers.
+func (e *Envelope) Arrive(a *Arrival) {
+	*e = Envelope{
+		ctx: a.Context, topic: a.Topic, scope: a.Scope, id: a.ID, key: a.Key, headers: a.Headers,
+		codecs: a.Codecs, payload: a.Payload, body: a.Body, hasBody: a.HasBody, tick: a.Tick,
+		deleted: !a.HasBody && a.Payload == nil && !a.Tick,
+	}
+}
+
+// Follow makes e, which must be a zero Envelope, that of a delivery that cause, processed by the step
+// of its scope, has made: the ordinal-th on its topic. Scope is the step that is to process it, "" when
+// it leaves. For drivers.
+func (e *Envelope) Follow(cause *Envelope, d *Delivery, ordinal int, scope string) {
+	e.ctx, e.cause, e.codecs = cause.ctx, cause, cause.codecs
+	e.topic, e.scope, e.from = d.topic, scope, cause.scope
+	e.ordinal, e.attempt = int32(ordinal), cause.attempt //nolint:gosec // A result holds fewer than 2^31 deliveries.
+	e.key = d.key
+	if d.key == "" && !d.bare {
+		e.key = cause.key
+	}
+	e.deleted, e.bare = d.deleted, d.bare
+	if d.x != nil {
+		e.x, e.fields = d.x, d.x.fields
+	}
+	switch {
+	case d.forward != nil:
+		f := d.forward
+		e.forwarded, e.body, e.payload, e.hasBody, e.deleted = true, f.body, f.payload, f.hasBody, f.deleted
+	case !d.deleted:
+		e.body, e.hasBody = d.body, true
+	}
+}
+
+// Root is the message that arrived and caused this one: itself, if it did.
+func (e *Envelope) Root() *Envelope {
+	for e.cause != nil {
+		e = e.cause
+	}
+	return e
+}
+
+// Context ends when the message's deadline passes, when the flow gives the message back, or when the
+// step has settled.
+func (e *Envelope) Context() context.Context { return e.ctx }
+
+// SetContext replaces the context: for drivers and for interceptors that add a value or a deadline.
+func (e *Envelope) SetContext(ctx context.Context) { e.ctx = ctx }
+
+// SetAttempt says how often the message that arrived has been tried, from 1. For drivers.
+func (e *Envelope) SetAttempt(n int) { e.attempt = int32(n) } //nolint:gosec // Nobody tries 2^31 times.
+
+// Attempt counts the tries of the message that arrived, this one included.
+func (e *Envelope) Attempt() int { return int(e.attempt) }
+
+// Topic is the logical topic the message is on.
+func (e *Envelope) Topic() string { return e.topic }
+
+// Scope is "flow/step", the namespace of everything the step remembers.
+func (e *Envelope) Scope() string { return e.scope }
+
+// Key is the message's key, "" if it has none. Messages of one key keep their order.
+func (e *Envelope) Key() string { return e.key }
+
+// Deleted reports a tombstone: a key without a payload.
+func (e *Envelope) Deleted() bool { return e.deleted }
+
+// Tick reports that this is not a message but a clock's due key.
+func (e *Envelope) Tick() bool { return e.tick }
+
+// ID is the message's identity in text: as it arrived, or derived from its cause, the step that sent
+// it, topic and ordinal, and so the same at every attempt and redelivery.
+func (e *Envelope) ID() string {
+	if e.id == "" {
+		e.id = e.UID().String()
+	}
+	return e.id
+}
+
+// UID is the identity of ID in 16 bytes.
+func (e *Envelope) UID() ID {
+	if e.hasUID {
+		return e.uid
+	}
+	e.hasUID = true
+	switch {
+	case e.id != "":
+		e.uid = IDOf(e.id)
+	case e.cause == nil:
+		e.uid = NewID()
+	case e.x != nil && e.x.id != "":
+		e.uid = DeriveID(e.from, e.x.id)
+	default:
+		e.uid = derive(e.from, e.cause.UID(), e.topic, int(e.ordinal))
+	}
+	return e.uid
+}
+
+// Get gives a header's value, "" if there is none: its own, else that of its cause.
+func (e *Envelope) Get(name string) string {
+	for x := e; ; x = x.cause {
+		for i := len(x.fields) - 1; i >= 0; i-- {
+			if x.fields[i].Name == name {
+				return x.fields[i].Value
+			}
+		}
+		switch {
+		case x.cause == nil:
+			if x.headers == nil {
+				return ""
+			}
+			return x.headers.Get(name)
+		case x.bare || !x.takes(name):
+			return ""
+		}
+	}
+}
+
+// takes reports whether e takes a header over from its cause.
+func (e *Envelope) takes(name string) bool {
+	return inherited(name) || e.forwarded && (name == HeaderContentType || name == HeaderSchema)
+}
+
+// Fields gives all headers as they leave for a broker: own, inherited, and the engine's (hops,
+// conversation, original id, content type). The slice is new.
+func (e *Envelope) Fields() Fields {
+	fs := make(Fields, 0, 12)
+	fs = e.collect(fs)
+	if e.cause == nil {
+		return fs
+	}
+	fs = append(fs, Field{HeaderHops, strconv.Itoa(e.Hops())})
+	root := e.Root()
+	if !root.tick && fs.Get(HeaderConversation) == "" && !e.bare {
+		fs = append(fs, Field{HeaderConversation, root.ID()})
+	}
+	if e.forwarded {
+		original := e.cause.Get(HeaderOriginal)
+		if original == "" {
+			original = e.cause.ID()
+		}
+		fs = append(fs, Field{HeaderOriginal, original})
+	} else if e.hasBody && fs.Get(HeaderContentType) == "" {
+		if _, raw := e.body.([]byte); !raw {
+			fs = append(fs, Field{HeaderContentType, e.codecs.For(e.topic, "").ContentType()})
+		}
+	}
+	return fs
+}
+
+// collect appends every header that Get finds, each once.
+func (e *Envelope) collect(fs Fields) Fields {
+	has := func(name string) bool {
+		for i := range fs {
+			if fs[i].Name == name {
+				return true
+			}
+		}
+		return false
+	}
+	forwarded, derived := false, false
+	passes := func(name string) bool {
+		return !derived && !forwarded || inherited(name) || !derived && (name == HeaderContentType || name == HeaderSchema)
+	}
+	for x := e; ; x = x.cause {
+		for i := len(x.fields) - 1; i >= 0; i-- {
+			if f := x.fields[i]; passes(f.Name) && !has(f.Name) {
+				fs = append(fs, f)
+			}
+		}
+		if x.cause == nil {
+			if x.headers != nil {
+				for k, v := range x.headers.All() {
+					if passes(k) && !has(k) {
+						fs = append(fs, Field{k, v})
+					}
+				}
+			}
+			return fs
+		}
+		if x.bare {
+			return fs
+		}
+		forwarded = true
+		derived = derived || !x.forwarded
+	}
+}
+
+// Hops counts the hops behind the message: those it arrived with and those since.
+func (e *Envelope) Hops() int {
+	if e.hasHops {
+		return int(e.hops)
+	}
+	e.hasHops = true
+	switch {
+	case e.cause != nil:
+		e.hops = int32(e.cause.Hops() + 1) //nolint:gosec // Bounded by MaxHops.
+		if e.x != nil {
+			e.hops = max(e.hops, e.x.hops+1)
+		}
+	case e.headers != nil:
+		if n, err := strconv.ParseInt(e.headers.Get(HeaderHops), 10, 32); err == nil && n > 0 {
+			e.hops = int32(n)
+		}
+	}
+	return int(e.hops)
+}
+
+// Expires gives the message's own deadline (HeaderExpires) and whether it has one. A deadline that
+// cannot be read is an error that says so.
+func (e *Envelope) Expires() (at time.Time, ok bool, err error) {
+	return Header[time.Time](HeaderExpires).Get(e)
+}
+
+// Payload gives the message's bytes; nobody may change them. Over a direct hop there are none until
+// somebody asks. An ErrEncode names the body's type.
+func (e *Envelope) Payload() ([]byte, error) {
+	if e.payload != nil || !e.hasBody || e.deleted {
+		return e.payload, nil
+	}
+	b, err := encode(e.codecs, e.topic, e.Get(HeaderContentType), e.body)
+	if err != nil {
+		return nil, err
+	}
+	e.payload = b
+	return b, nil
+}
+
+func encode(codecs *Codecs, topic, contentType string, body any) ([]byte, error) {
+	if raw, ok := body.([]byte); ok {
+		if raw == nil {
+			raw = []byte{} // an empty payload, not a tombstone
+		}
+		return raw, nil
+	}
+	b, err := codecs.For(topic, contentType).Encode(body)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %T for topic %s: %w: %w", body, topic, ErrEncode, err)
+	}
+	return b, nil
+}
+
+// BestEffort reports that the delivery may be lost without failing its cause.
+func (e *Envelope) BestEffort() bool { return e.x != nil && e.x.bestEffort }
+
+// Watermill gives a copy of the message as Watermill has it: id, metadata, payload, context.
+func (e *Envelope) Watermill() (*message.Message, error) {
+	p, err := e.Payload()
+	if err != nil {
+		return nil, err
+	}
+	return watermill(e.ctx, e.ID(), e.key, e.Fields(), p), nil
+}
+
+func watermill(ctx context.Context, id, key string, fs Fields, payload []byte) *message.Message {
+	m := message.NewMessage(id, payload)
+	for i := range fs {
+		m.Metadata[fs[i].Name] = fs[i].Value
+	}
+	if key != "" {
+		m.Metadata[HeaderKey] = key
+	}
+	if ctx != nil {
+		m.SetContext(ctx)
+	}
+	return m
+}
+
+// Entry gives the message at rest: what a store may keep when the envelope is gone.
+func (e *Envelope) Entry() Entry {
+	x := Entry{
+		uid: e.UID(), id: e.id, key: e.key, topic: e.topic, codecs: e.codecs, hops: int32(e.Hops()), //nolint:gosec // Bounded by MaxHops.
+		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted,
+	}
+	if e.cause == nil && len(e.fields) == 0 {
+		x.base = e.headers
+		return x
+	}
+	// The common case, a direct hop from what arrived, shares the headers of both.
+	if c := e.cause; c != nil && c.cause == nil && !e.bare && len(c.fields) == 0 {
+		x.fields, x.base, x.derived, x.forwarded = e.fields, c.headers, true, e.forwarded
+		return x
+	}
+	x.fields = e.collect(nil)
+	return x
+}
+

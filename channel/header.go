@@ -1,0 +1,176 @@
+package channel
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// The headers that blocks, engine and adapters agree on. They travel as Watermill metadata.
+const (
+	// HeaderKey carries the message's key over a Pub/Sub that has no keys of its own.
+	HeaderKey = "leat-key"
+	// HeaderContentType names the codec of the payload. It is not inherited by what a message causes.
+	HeaderContentType = "leat-content-type"
+	// HeaderSchema names the schema of the payload. It is not inherited by what a message causes.
+	HeaderSchema = "leat-schema"
+	// HeaderExpires is the message's own deadline, RFC 3339 with nanoseconds (see Expiry).
+	HeaderExpires = "leat-expires"
+	// HeaderHops counts the broker hops and direct hops a message has behind it.
+	HeaderHops = "leat-hops"
+	// HeaderConversation is the id of the message that began it all.
+	HeaderConversation = "leat-conversation-id"
+	// HeaderOriginal is the id under which a forwarded message first arrived.
+	HeaderOriginal = "leat-original-id"
+	// HeaderSequence, HeaderSequenceIndex (from 0) and HeaderSequenceSize say which part of a
+	// Message Sequence this is; HeaderSequenceOuter holds the sequences around it, innermost last.
+	HeaderSequence      = "leat-sequence"
+	HeaderSequenceIndex = "leat-sequence-index"
+	HeaderSequenceSize  = "leat-sequence-size"
+	HeaderSequenceOuter = "leat-sequence-outer"
+	// HeaderCompleted says why an aggregator released the group a message was made of.
+	HeaderCompleted = "leat-completed"
+	// HeaderReason says why a message is on an invalid message channel.
+	HeaderReason = "leat-reason"
+	// HeaderOnly makes a message be for one step (its scope, "flow/step") of those on its topic:
+	// a dead letter that was put back.
+	HeaderOnly = "leat-only"
+)
+
+// inherited reports whether what a message causes takes over this header of it.
+// This is the one list of headers that speak of one message only.
+func inherited(name string) bool {
+	switch name {
+	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderReason, HeaderOriginal:
+		return false
+	}
+	return true
+}
+
+// Headers is read access to the headers a message arrived with. Implementations are immutable and
+// safe for concurrent use.
+type Headers interface {
+	// Get gives the header's value, "" if there is none.
+	Get(name string) string
+	// All yields every header once, in no particular order.
+	All() iter.Seq2[string, string]
+}
+
+// A Field is one header.
+type Field struct{ Name, Value string }
+
+// Fields are headers as a short list: cheaper than a map up to a few dozen.
+type Fields []Field
+
+// Get gives the value of the last field of that name, "" if there is none.
+func (fs Fields) Get(name string) string {
+	for i := len(fs) - 1; i >= 0; i-- {
+		if fs[i].Name == name {
+			return fs[i].Value
+		}
+	}
+	return ""
+}
+
+// All yields every field.
+func (fs Fields) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for i := range fs {
+			if !yield(fs[i].Name, fs[i].Value) {
+				return
+			}
+		}
+	}
+}
+
+// Metadata makes Watermill's metadata Headers. It is not copied: nobody may change it afterwards.
+type Metadata message.Metadata
+
+// Get gives the header's value, "" if there is none.
+func (m Metadata) Get(name string) string { return m[name] }
+
+// All yields every header, in random order.
+func (m Metadata) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for k, v := range m {
+			if !yield(k, v) {
+				return
+			}
+		}
+	}
+}
+
+// A Header is a header's name that knows the type of its value, as a Topic knows its body's.
+// Strings are written as they are, numbers, booleans, durations and times in Go's and RFC 3339's
+// notation, everything else as JSON.
+//
+//	const Tenant channel.Header[string] = "tenant"
+//	const Weight channel.Header[int] = "weight"
+type Header[V any] string
+
+// Get reads the header from a message. It gives false if the message has none, and an error that
+// names the header if what it has cannot be read as a V.
+func (h Header[V]) Get(m interface{ Get(name string) string }) (v V, ok bool, err error) {
+	s := m.Get(string(h))
+	if s == "" {
+		return v, false, nil
+	}
+	if err := readValue(s, &v); err != nil {
+		return v, false, Permanent(fmt.Errorf("reading header %s as %T: %w", string(h), v, err))
+	}
+	return v, true, nil
+}
+
+// Put gives the delivery with the header set. A value that cannot be written as JSON is an error of
+// the message when the delivery is made: the result of Process is refused with it.
+func (h Header[V]) Put(d Delivery, v V) Delivery {
+	s, err := writeValue(v)
+	if err != nil {
+		d.err = Permanent(fmt.Errorf("writing header %s: %w", string(h), err))
+		return d
+	}
+	return d.Set(string(h), s)
+}
+
+func readValue(s string, v any) (err error) {
+	switch p := v.(type) {
+	case *string:
+		*p = s
+	case *int:
+		*p, err = strconv.Atoi(s)
+	case *int64:
+		*p, err = strconv.ParseInt(s, 10, 64)
+	case *bool:
+		*p, err = strconv.ParseBool(s)
+	case *time.Duration:
+		*p, err = time.ParseDuration(s)
+	case *time.Time:
+		*p, err = time.Parse(time.RFC3339Nano, s)
+	default:
+		err = json.Unmarshal([]byte(s), v)
+	}
+	return err //nolint:wrapcheck // Get names the header.
+}
+
+func writeValue(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case int:
+		return strconv.Itoa(v), nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case time.Duration:
+		return v.String(), nil
+	case time.Time:
+		return v.Format(time.RFC3339Nano), nil
+	}
+	b, err := json.Marshal(v)
+	return string(b), err //nolint:wrapcheck // Put names the header.
+}

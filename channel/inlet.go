@@ -1,0 +1,85 @@
+package channel
+
+import (
+	"context"
+	"reflect"
+	"time"
+)
+
+// An Inlet is one more way into a block besides its step's own topic: another topic, or time.
+type Inlet struct {
+	Name       string
+	Topic      string // "" for a clock
+	Type       reflect.Type
+	Broadcast  bool // every instance gets every message, not one of the group
+	Tombstones bool // it may bring messages without a payload
+	Clock      *Timer
+	stage      Stage
+}
+
+// A Stage is a typed function with its type erased: it decodes the body and writes what the message
+// came to into r.
+type Stage func(e *Envelope, r *Result) error
+
+// A Timer is the time of a block: which keys are due, and what happens then.
+type Timer struct {
+	Due  func(ctx context.Context, r DueRequest) (Due, error)
+	Fire func(ctx context.Context, scope, key string) (Result, error)
+	// AtEnd fires every key that waits when the flow is drained for good, due or not.
+	AtEnd bool
+}
+
+// A DueRequest asks which keys of a scope are due.
+type DueRequest struct {
+	Scope string
+	Now   time.Time
+	Limit int  // at most so many keys
+	All   bool // those that are not due yet as well
+}
+
+// Due is what is due. A clock asks again when Next comes or when Changed closes, and never polls a
+// store that gives Changed.
+type Due struct {
+	Keys    []string
+	Next    time.Time       // when the next key is due; zero: none is known
+	Changed <-chan struct{} // closed when something became due before Next; nil: the store cannot tell
+}
+
+// In is an inlet from a topic.
+func In[T any](name string, topic Topic[T], f func(Message[T]) (Result, error)) Inlet {
+	return Inlet{Name: name, Topic: string(topic), Type: reflect.TypeFor[T](), stage: Erase(f)}
+}
+
+// Clock is an inlet from time: fire is called with each due key, and an expiry is then acknowledged,
+// retried, traced and shut down like any message.
+func Clock(
+	name string,
+	due func(ctx context.Context, r DueRequest) (Due, error),
+	fire func(ctx context.Context, scope, key string) (Result, error),
+) Inlet {
+	return Inlet{Name: name, Clock: &Timer{Due: due, Fire: fire}, stage: func(e *Envelope, r *Result) (err error) {
+		*r, err = fire(e.ctx, e.scope, e.key)
+		return err
+	}}
+}
+
+// Stage is the inlet's function. For drivers.
+func (in *Inlet) Stage() Stage { return in.stage }
+
+// Erase makes a typed function a Stage. For drivers.
+func Erase[T any](f func(Message[T]) (Result, error)) Stage {
+	return func(e *Envelope, r *Result) error {
+		m := Message[T]{env: e}
+		if b, ok := e.body.(T); ok {
+			m.Body = b
+		} else {
+			var err error
+			if m.Body, err = decode[T](e); err != nil {
+				return err
+			}
+		}
+		var err error
+		*r, err = f(m)
+		return err
+	}
+}
