@@ -1,6 +1,9 @@
 package channel
 
-import "reflect"
+import (
+	"reflect"
+	"slices"
+)
 
 // A Delivery is one message on its way to one topic. It inherits the headers and the key of the
 // message that caused it, except those that speak of one message only (content type, schema). It is a
@@ -63,7 +66,7 @@ func (d Delivery) ID(id string) Delivery {
 // Set gives the delivery with a header set.
 func (d Delivery) Set(name, value string) Delivery {
 	d.x = d.extra()
-	d.x.fields = append(d.x.fields[:len(d.x.fields):len(d.x.fields)], Field{name, value})
+	d.x.fields = append(slices.Clip(d.x.fields), Field{name, value})
 	return d
 }
 
@@ -148,7 +151,7 @@ func sequence(e *Envelope, ds []*Delivery) {
 		x := &extras[i]
 		if d.x != nil {
 			*x = *d.x
-			x.fields = append(d.x.fields[:len(d.x.fields):len(d.x.fields)], fields[at:]...)
+			x.fields = append(slices.Clip(d.x.fields), fields[at:]...)
 		} else {
 			x.fields = fields[at:len(fields):len(fields)]
 		}

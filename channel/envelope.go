@@ -14,9 +14,9 @@ import (
 // somebody asks. It belongs to the engine and must not be kept after the step has settled (an Entry
 // may); use it from one goroutine at a time.
 type Envelope struct {
-	ctx     context.Context
-	cause   *Envelope // nil: it arrived
-	headers Headers   // of what arrived
+	ctx     context.Context //nolint:containedctx // It is the message's own.
+	cause   *Envelope       // nil: it arrived
+	headers Headers         // of what arrived
 	codecs  *Codecs
 	topic   string // logical
 	scope   string // "flow/step" that processes it
@@ -336,4 +336,3 @@ func (e *Envelope) Entry() Entry {
 	x.fields = e.collect(nil)
 	return x
 }
-

@@ -172,5 +172,5 @@ func writeValue(v any) (string, error) {
 		return v.Format(time.RFC3339Nano), nil
 	}
 	b, err := json.Marshal(v)
-	return string(b), err //nolint:wrapcheck // Put names the header.
+	return string(b), err
 }

@@ -99,7 +99,7 @@ func parseUUID(s string) (id ID, ok bool) {
 }
 
 // hexValue is the value of each lower-case hexadecimal digit, 0xff for what is none.
-var hexValue = func() (t [256]byte) {
+var hexValue = func() (t [256]byte) { //nolint:gochecknoglobals // A table that nobody writes to.
 	for i := range t {
 		t[i] = 0xff
 	}

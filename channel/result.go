@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strconv"
 )
 
@@ -86,7 +87,7 @@ func (r Result) And(ds ...Delivery) Result {
 			r.sends, r.first = true, d
 			continue
 		}
-		r.more = append(r.more[:len(r.more):len(r.more)], d)
+		r.more = append(slices.Clip(r.more), d)
 	}
 	return r
 }
@@ -163,7 +164,7 @@ func (r *Result) At(i int) *Delivery {
 func (r *Result) Released() int { return int(r.released) }
 
 // Buried gives what Dead was given.
-func (r *Result) Buried() (why error, entries []Entry) {
+func (r *Result) Buried() (why error, entries []Entry) { //nolint:revive,staticcheck // The error is a value here, not what failed.
 	if r.x == nil {
 		return nil, nil
 	}

@@ -15,13 +15,13 @@ import (
 
 // event is one line of go test -json; see go doc test2json and go help buildjson.
 type event struct {
-	Action      string
-	Package     string
-	ImportPath  string // of build events
-	FailedBuild string
-	Test        string
-	Output      string
-	Elapsed     float64 // seconds
+	Action      string  `json:"Action"`
+	Package     string  `json:"Package"`
+	ImportPath  string  `json:"ImportPath"` // of build events
+	FailedBuild string  `json:"FailedBuild"`
+	Test        string  `json:"Test"`
+	Output      string  `json:"Output"`
+	Elapsed     float64 `json:"Elapsed"` // seconds
 }
 
 // report follows a stream of events. Packages may be interleaved.
