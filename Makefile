@@ -1,0 +1,79 @@
+# Everything a contributor runs. `make help` lists it. Needs Go, make, bash and git; tools are run with
+# `go run package@version`, so that go.mod requires none of them.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+GOLANGCI    := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT     := go run mvdan.cc/gofumpt@v0.12.0
+GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+PKG       ?= ./...  # packages; those named are of the root module
+RUN       ?= .      # tests, by regular expression; those named are of the root module
+FUZZTIME  ?= 3s     # for each fuzz target
+BENCH     ?= .      # benchmarks, by regular expression
+BENCHTIME ?= 1s
+SEEDS     ?= 20000  # of each crash run, in make soak
+
+CACHE   := $(CURDIR)/.cache
+REPORT  := $(CACHE)/testreport -allow $(CURDIR)/.ci/allowed-skips
+ifeq ($(origin PKG)$(origin RUN),filefile)
+MODULES := $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path './.cache/*' -not -path '*/testdata/*' | sort))
+else
+MODULES := .
+endif
+each     = for module in $(MODULES); do (cd $$module && echo "== $@ $$module" && $(1)) || exit 1; done
+
+.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln bench soak soak-crash
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@echo; sed -n 's/^\([A-Z]* *\)?= *\([^ ]*\) *# */\1 \2 \t/p' Makefile
+
+test: prepare tidy fmt-check build vet lint unit examples fuzz vuln ## everything that must hold before a commit lands
+	@echo "make test: all is well"
+
+prepare: ## fetches what the tests need
+	@$(call each,go mod download)
+	@mkdir -p $(CACHE) && go build -o $(CACHE)/testreport ./internal/ci/testreport
+
+tidy: ## go.mod says what is imported, no more and no less
+	@$(call each,go mod tidy -diff)
+
+fmt-check: ## names the files that make fmt would change
+	@echo "== $@"; files=$$($(GOFUMPT) -l .); [ -z "$$files" ] || { echo "$$files"; echo "not formatted: make fmt"; exit 1; }
+
+fmt: ## formats
+	@$(GOFUMPT) -l -w .
+
+build:
+	@$(call each,go build ./...)
+
+vet:
+	@$(call each,go vet ./...)
+
+lint: ## .golangci.yml
+	@$(call each,$(GOLANGCI) run --config $(CURDIR)/.golangci.yml $(PKG))
+
+# Results are never taken from the cache: -shuffle sees to it, and a seed of today is a test of today.
+unit: prepare ## tests with -race; PKG=./router/... RUN=TestContent for some of them
+	@$(call each,go test -json -race -shuffle=on -run '$(strip $(RUN))' $(PKG) | $(REPORT))
+
+examples: ## runs each program under examples
+	@$(call each,$(CURDIR)/.ci/examples)
+
+fuzz: ## FUZZTIME for each fuzz target
+	@$(call each,$(CURDIR)/.ci/fuzz $(FUZZTIME) $(PKG))
+
+vuln: ## known vulnerabilities in what we import
+	@$(call each,$(CURDIR)/.ci/vuln $(GOVULNCHECK))
+
+bench: ## BENCH for BENCHTIME each, with allocations; compare only figures of one run
+	@$(call each,go test -run '^$$' -bench '$(strip $(BENCH))' -benchtime $(BENCHTIME) -benchmem $(PKG))
+
+soak: soak-crash ## the long runs; each part by its name
+
+soak-crash: prepare ## tests with SEEDS seeds where they take seeds; PKG and RUN as in unit
+	@export LEAT_SEEDS=$(SEEDS); $(call each,go test -json -race -shuffle=on -timeout 0 -run '$(strip $(RUN))' $(PKG) | $(REPORT))
