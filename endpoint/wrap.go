@@ -151,7 +151,7 @@ var (
 func own(m channel.Message[[]byte]) (*message.Message, error) {
 	msg, err := m.Watermill()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It names topic and type.
+		return nil, err
 	}
 	msg.Payload = bytes.Clone(msg.Payload)
 	return msg, nil
