@@ -1,0 +1,139 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// takeOver releases a group that somebody else closed.
+func (a *Aggregator[In, Out]) takeOver(ctx context.Context, r ClaimRequest) (channel.Result, error) {
+	g, err := a.Store.Claim(ctx, r)
+	switch {
+	case err == nil:
+		return a.release(ctx, g)
+	case errors.Is(err, ErrReleased):
+		return channel.Drop(alreadyReleased), nil
+	case errors.Is(err, ErrNoGroup) && r.Member == channel.ID{}:
+		return channel.Drop(alreadyReleased), nil
+	}
+	// A member whose group is nowhere was lost by the store: tried again it opens a new one.
+	return channel.Result{}, unreachable(fmt.Errorf("claiming group %q: %w", r.Key, err))
+}
+
+// release makes the group's one message. Its id is the group's, whoever releases it and however often.
+// If that fails or panics the group is given back, so that the next try need not wait for the lease to
+// end.
+func (a *Aggregator[In, Out]) release(ctx context.Context, g Group) (r channel.Result, err error) {
+	done := false
+	defer func() {
+		if done {
+			return
+		}
+		rerr := a.Store.Return(context.WithoutCancel(ctx), g)
+		if err != nil && rerr != nil { // the lease will end
+			err = fmt.Errorf("%w (and giving the group back: %s)", err, rerr.Error())
+		}
+	}()
+	out, err := a.combine(g)
+	if err != nil {
+		return channel.Result{}, err
+	}
+	key := g.Key
+	if a.Key != nil {
+		key = a.Key(g.Key)
+	}
+	d := channel.To(a.To, out).
+		ID(g.Key+"/"+strconv.FormatInt(g.Generation, 10)).
+		Of(g.Entries...).
+		Key(key).
+		Set(channel.HeaderCompleted, g.Reason)
+	done = true
+	return a.settle(channel.Send(d), g), nil
+}
+
+// settle ties the group's end to the result's.
+func (a *Aggregator[In, Out]) settle(r channel.Result, g Group) channel.Result {
+	return r.Releases(g.Held).Settle(func(ctx context.Context, err error) error {
+		if err != nil {
+			return a.Store.Return(ctx, g) //nolint:wrapcheck // The engine names the step.
+		}
+		return a.Store.Release(ctx, ReleaseRequest{Group: g, Remember: a.remember(), Once: a.once()}) //nolint:wrapcheck // The same.
+	})
+}
+
+// combine makes the group's body.
+func (a *Aggregator[In, Out]) combine(g Group) (out Out, err error) {
+	if a.Fold != nil {
+		if len(g.Entries) != 1 {
+			return out, channel.Permanent(fmt.Errorf("reading group %q: a folded group has one entry, this has %d: was it made by Combine?", g.Key, len(g.Entries)))
+		}
+		if out, err = channel.Body[Out](g.Entries[0]); err != nil {
+			return out, fmt.Errorf("reading the state of group %q: %w", g.Key, err)
+		}
+		return out, nil
+	}
+	members := make([]In, len(g.Entries))
+	for i := range g.Entries {
+		if members[i], err = channel.Body[In](g.Entries[i]); err != nil {
+			return out, fmt.Errorf("reading member %s of group %q: %w", g.Entries[i].ID(), g.Key, err)
+		}
+	}
+	if out, err = a.Combine(g.Key, members); err != nil {
+		return out, fmt.Errorf("combining the %d members of group %q: %w", len(members), g.Key, err)
+	}
+	return out, nil
+}
+
+// fire releases a group that is due.
+func (a *Aggregator[In, Out]) fire(ctx context.Context, scope, key string) (channel.Result, error) {
+	r := ClaimRequest{Scope: scope, Key: key, Lease: a.lease()}
+	if a.CompleteOnDrain {
+		_, r.Early = a.ending.Load(scope)
+	}
+	return a.takeOver(ctx, r)
+}
+
+// due asks the store, and notes whether the flow is being drained: only then may a clock's key release
+// a group before its time. A key that fires late otherwise could meet the next group of the key.
+func (a *Aggregator[In, Out]) due(ctx context.Context, r channel.DueRequest) (channel.Due, error) {
+	if a.CompleteOnDrain {
+		if r.All {
+			a.ending.Store(r.Scope, true)
+		} else {
+			a.ending.Delete(r.Scope)
+		}
+	}
+	return a.Store.Due(ctx, r) //nolint:wrapcheck // The engine names the step.
+}
+
+// failed sends the whole group to the dead letter, not the one message that happened to complete it.
+func (a *Aggregator[In, Out]) failed(e *channel.Envelope, why error) (channel.Result, error) {
+	r := ClaimRequest{Scope: e.Scope(), Key: e.Key(), Lease: a.lease()}
+	if !e.Tick() {
+		body, err := channel.Body[In](e.Entry())
+		if err != nil {
+			return channel.Result{}, nil //nolint:nilerr // It never was a member.
+		}
+		r.Key, r.Member = a.Correlate(body), e.UID()
+		if r.Key == "" {
+			return channel.Result{}, nil
+		}
+	}
+	g, err := a.Store.Claim(context.WithoutCancel(e.Context()), r)
+	switch {
+	case errors.Is(err, ErrReleased), errors.Is(err, ErrBusy):
+		return channel.Drop("released elsewhere"), nil // with its group
+	case err != nil:
+		return channel.Result{}, fmt.Errorf("claiming group %q for the dead letter: %w", r.Key, err)
+	}
+	members := slices.Clone(g.Entries) // the result outlives the claim
+	if a.Fold != nil && !e.Tick() {
+		members = append(members, e.Entry())
+	}
+	return a.settle(channel.Dead(why, members...), g), nil
+}
