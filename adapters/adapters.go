@@ -64,7 +64,8 @@ type Claim interface {
 
 // A Record is one message as the client has it. Nobody changes it.
 type Record struct {
-	ID      string // stable over redeliveries
+	Context context.Context //nolint:containedctx // The record's own; nil: the Claim's.
+	ID      string          // stable over redeliveries
 	Key     string
 	Payload []byte // nil: a tombstone
 	Headers channel.Headers

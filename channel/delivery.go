@@ -13,9 +13,7 @@ type Delivery struct {
 	typ     reflect.Type
 	body    any
 	forward *Envelope
-	key     string
 	x       *extra
-	err     error
 	deleted bool
 	bare    bool
 }
@@ -23,7 +21,9 @@ type Delivery struct {
 // extra holds what few deliveries have. It is never changed once a delivery has it.
 type extra struct {
 	id         string
+	key        string
 	fields     Fields
+	err        error // what was wrong when it was made
 	hops       int32
 	bestEffort bool
 }
@@ -46,12 +46,13 @@ func ForwardRaw(topic Topic[[]byte], e *Envelope) Delivery {
 
 // Delete sends a tombstone: the key, and no payload.
 func Delete[T any](topic Topic[T], key string) Delivery {
-	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), key: key, deleted: true}
+	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), x: &extra{key: key}, deleted: true}
 }
 
 // Key gives the delivery with another key than its cause's.
 func (d Delivery) Key(key string) Delivery {
-	d.key = key
+	d.x = d.extra()
+	d.x.key = key
 	return d
 }
 
@@ -116,8 +117,21 @@ func (d *Delivery) Body() any {
 	return d.body
 }
 
+// SetKey is the key the delivery itself sets, "" if it has its cause's.
+func (d *Delivery) SetKey() string {
+	if d.x == nil {
+		return ""
+	}
+	return d.x.key
+}
+
 // Err is what was wrong with the delivery when it was made: a header that could not be written.
-func (d *Delivery) Err() error { return d.err }
+func (d *Delivery) Err() error {
+	if d.x == nil {
+		return nil
+	}
+	return d.x.err
+}
 
 // Get gives a header that the delivery itself sets, "" if it does not.
 func (d *Delivery) Get(name string) string {

@@ -107,8 +107,11 @@ func Body[T any](e Entry) (T, error) {
 // envelope is the entry as if it had just arrived, or followed from what did.
 func (e Entry) envelope() *Envelope {
 	x := &Envelope{
-		id: e.id, uid: e.uid, hasUID: true, key: e.key, topic: e.topic, codecs: e.codecs, fields: e.fields,
+		id: e.id, uid: e.uid, hasUID: true, key: e.key, topic: e.topic, codecs: e.codecs,
 		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted, hops: e.hops, hasHops: true,
+	}
+	if len(e.fields) > 0 {
+		x.x = &extra{fields: e.fields}
 	}
 	if e.derived {
 		x.cause, x.forwarded = &Envelope{headers: e.base}, e.forwarded

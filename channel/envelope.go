@@ -20,11 +20,9 @@ type Envelope struct {
 	codecs  *Codecs
 	topic   string // logical
 	scope   string // "flow/step" that processes it
-	from    string // "flow/step" that sent it
 	id      string
 	key     string
-	fields  Fields // set by the block that sent it
-	x       *extra // rare parts of the delivery
+	x       *extra // what the block that sent it set
 	body    any
 	payload []byte
 	uid     ID
@@ -65,16 +63,12 @@ func (e *Envelope) Arrive(a *Arrival) {
 // it leaves. For drivers.
 func (e *Envelope) Follow(cause *Envelope, d *Delivery, ordinal int, scope string) {
 	e.ctx, e.cause, e.codecs = cause.ctx, cause, cause.codecs
-	e.topic, e.scope, e.from = d.topic, scope, cause.scope
+	e.topic, e.scope = d.topic, scope
 	e.ordinal, e.attempt = int32(ordinal), cause.attempt //nolint:gosec // A result holds fewer than 2^31 deliveries.
-	e.key = d.key
-	if d.key == "" && !d.bare {
+	if e.key = d.SetKey(); e.key == "" && !d.bare {
 		e.key = cause.key
 	}
-	e.deleted, e.bare = d.deleted, d.bare
-	if d.x != nil {
-		e.x, e.fields = d.x, d.x.fields
-	}
+	e.deleted, e.bare, e.x = d.deleted, d.bare, d.x
 	switch {
 	case d.forward != nil:
 		f := d.forward
@@ -91,6 +85,9 @@ func (e *Envelope) Root() *Envelope {
 	}
 	return e
 }
+
+// Cause is the message that caused this one, nil if it arrived.
+func (e *Envelope) Cause() *Envelope { return e.cause }
 
 // Context ends when the message's deadline passes, when the flow gives the message back, or when the
 // step has settled.
@@ -141,9 +138,9 @@ func (e *Envelope) UID() ID {
 	case e.cause == nil:
 		e.uid = NewID()
 	case e.x != nil && e.x.id != "":
-		e.uid = DeriveID(e.from, e.x.id)
+		e.uid = DeriveID(e.cause.scope, e.x.id)
 	default:
-		e.uid = derive(e.from, e.cause.UID(), e.topic, int(e.ordinal))
+		e.uid = derive(e.cause.scope, e.cause.UID(), e.topic, int(e.ordinal))
 	}
 	return e.uid
 }
@@ -151,9 +148,12 @@ func (e *Envelope) UID() ID {
 // Get gives a header's value, "" if there is none: its own, else that of its cause.
 func (e *Envelope) Get(name string) string {
 	for x := e; ; x = x.cause {
-		for i := len(x.fields) - 1; i >= 0; i-- {
-			if x.fields[i].Name == name {
-				return x.fields[i].Value
+		if x.x != nil {
+			fs := x.x.fields
+			for i := len(fs) - 1; i >= 0; i-- {
+				if fs[i].Name == name {
+					return fs[i].Value
+				}
 			}
 		}
 		switch {
@@ -166,6 +166,14 @@ func (e *Envelope) Get(name string) string {
 			return ""
 		}
 	}
+}
+
+// own gives the headers that the block that sent it set.
+func (e *Envelope) own() Fields {
+	if e.x == nil {
+		return nil
+	}
+	return e.x.fields
 }
 
 // takes reports whether e takes a header over from its cause.
@@ -215,8 +223,9 @@ func (e *Envelope) collect(fs Fields) Fields {
 		return !derived && !forwarded || inherited(name) || !derived && (name == HeaderContentType || name == HeaderSchema)
 	}
 	for x := e; ; x = x.cause {
-		for i := len(x.fields) - 1; i >= 0; i-- {
-			if f := x.fields[i]; passes(f.Name) && !has(f.Name) {
+		fields := x.own()
+		for i := len(fields) - 1; i >= 0; i-- {
+			if f := fields[i]; passes(f.Name) && !has(f.Name) {
 				fs = append(fs, f)
 			}
 		}
@@ -261,6 +270,9 @@ func (e *Envelope) Hops() int {
 // Expires gives the message's own deadline (HeaderExpires) and whether it has one. A deadline that
 // cannot be read is an error that says so.
 func (e *Envelope) Expires() (at time.Time, ok bool, err error) {
+	if e.Get(HeaderExpires) == "" {
+		return at, false, nil
+	}
 	return Header[time.Time](HeaderExpires).Get(e)
 }
 
@@ -324,13 +336,13 @@ func (e *Envelope) Entry() Entry {
 		uid: e.UID(), id: e.id, key: e.key, topic: e.topic, codecs: e.codecs, hops: int32(e.Hops()), //nolint:gosec // Bounded by MaxHops.
 		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted,
 	}
-	if e.cause == nil && len(e.fields) == 0 {
+	if e.cause == nil && e.x == nil {
 		x.base = e.headers
 		return x
 	}
 	// The common case, a direct hop from what arrived, shares the headers of both.
-	if c := e.cause; c != nil && c.cause == nil && !e.bare && len(c.fields) == 0 {
-		x.fields, x.base, x.derived, x.forwarded = e.fields, c.headers, true, e.forwarded
+	if c := e.cause; c != nil && c.cause == nil && !e.bare && c.x == nil {
+		x.fields, x.base, x.derived, x.forwarded = e.own(), c.headers, true, e.forwarded
 		return x
 	}
 	x.fields = e.collect(nil)

@@ -130,7 +130,8 @@ func (h Header[V]) Get(m interface{ Get(name string) string }) (v V, ok bool, er
 func (h Header[V]) Put(d Delivery, v V) Delivery {
 	s, err := writeValue(v)
 	if err != nil {
-		d.err = Permanent(fmt.Errorf("writing header %s: %w", string(h), err))
+		d.x = d.extra()
+		d.x.err = Permanent(fmt.Errorf("writing header %s: %w", string(h), err))
 		return d
 	}
 	return d.Set(string(h), s)

@@ -47,7 +47,7 @@ type Due struct {
 
 // In is an inlet from a topic.
 func In[T any](name string, topic Topic[T], f func(Message[T]) (Result, error)) Inlet {
-	return Inlet{Name: name, Topic: string(topic), Type: reflect.TypeFor[T](), stage: Erase(f)}
+	return Inlet{Name: name, Topic: string(topic), Type: reflect.TypeFor[T](), stage: eraseFunc(f)}
 }
 
 // Clock is an inlet from time: fire is called with each due key, and an expiry is then acknowledged,
@@ -66,8 +66,22 @@ func Clock(
 // Stage is the inlet's function. For drivers.
 func (in *Inlet) Stage() Stage { return in.stage }
 
-// Erase makes a typed function a Stage. For drivers.
-func Erase[T any](f func(Message[T]) (Result, error)) Stage {
+// Erase makes a block a Stage. For drivers.
+func Erase[T any](block Processor[T]) Stage {
+	return func(e *Envelope, r *Result) (err error) {
+		m := Message[T]{env: e}
+		var ok bool
+		if m.Body, ok = e.body.(T); !ok {
+			if m.Body, err = decode[T](e); err != nil {
+				return err
+			}
+		}
+		*r, err = block.Process(m)
+		return err
+	}
+}
+
+func eraseFunc[T any](f func(Message[T]) (Result, error)) Stage {
 	return func(e *Envelope, r *Result) error {
 		m := Message[T]{env: e}
 		if b, ok := e.body.(T); ok {

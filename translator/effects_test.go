@@ -27,7 +27,7 @@ func process[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) (ch
 	e.Arrive(&a)
 	e.SetAttempt(1)
 	var r channel.Result
-	if err := channel.Erase(p.Process)(e, &r); err != nil {
+	if err := channel.Erase(p)(e, &r); err != nil {
 		return r, nil, err
 	}
 	var effects []effect

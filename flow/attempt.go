@@ -1,0 +1,225 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// attempt computes the whole tree and makes ready what leaves. Nothing is published yet.
+func (w *work) attempt() (err error) {
+	w.failed, w.failedEnv = w.in, &w.env
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	if err := w.limit(&w.env); err != nil {
+		return err
+	}
+	if err := w.tree(&w.env, &w.res, w.in); err != nil {
+		return err
+	}
+	return w.ready()
+}
+
+// tree runs a message through a step and, over direct hops, what follows from it.
+func (w *work) tree(e *channel.Envelope, r *channel.Result, in *inlet) error {
+	w.failed, w.failedEnv = in, e // until it is known better
+	if o := w.flow.observer; o != nil {
+		o.entered(e, in)
+	}
+	err := w.run(e, in, r)
+	if s := r.Settler(); s != nil {
+		w.settles = append(w.settles, s)
+	}
+	if err != nil {
+		return err
+	}
+	switch r.Outcome() {
+	case channel.Unsaid:
+		return channel.ErrNoResult
+	case channel.Streamed:
+		return fmt.Errorf("a stream from step %s: %w", in.step.name, channel.ErrNotCarried)
+	case channel.Buried:
+		if err := w.buryResult(e, in, r); err != nil {
+			return err
+		}
+	}
+	for i := range r.Len() {
+		if err := w.deliver(e, in, r, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run is the interceptors and the block.
+func (w *work) run(e *channel.Envelope, in *inlet, r *channel.Result) error {
+	if len(in.around) > 0 {
+		return w.around(e, in, r)
+	}
+	return w.block(e, in, r)
+}
+
+func (w *work) block(e *channel.Envelope, in *inlet, r *channel.Result) error {
+	if e.Deleted() && !in.tombstones {
+		return fmt.Errorf("topic %s: %w", in.topic, channel.ErrTombstone)
+	}
+	if len(w.cancels) > 0 && e.Context().Err() != nil {
+		return context.Cause(e.Context()) //nolint:wrapcheck // ErrExpired, or why we stop.
+	}
+	return in.stage(e, r)
+}
+
+// around enters the interceptors, runs the block, and leaves them in reverse. After a panic the exits
+// of those entered run with it, so that what they claimed is let go.
+func (w *work) around(e *channel.Envelope, in *inlet, r *channel.Result) (err error) {
+	var buf [4]channel.Exit
+	exits := buf[:0]
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+		for i := len(exits) - 1; i >= 0; i-- {
+			err = guard(func() (err error) { //nolint:nonamedreturns // The exit gives both.
+				*r, err = exits[i](*r, err)
+				return err
+			})
+		}
+	}()
+	for _, ic := range in.around {
+		answer, exit, err := ic.Enter(e)
+		if exit != nil {
+			exits = append(exits, exit)
+		}
+		if err != nil || answer.Outcome() != channel.Unsaid {
+			*r = answer
+			return err //nolint:wrapcheck // It is the message's.
+		}
+	}
+	if err := w.block(e, in, r); err != nil {
+		return err
+	}
+	if r.Outcome() == channel.Unsaid {
+		return channel.ErrNoResult
+	}
+	return nil
+}
+
+// deliver sends one delivery on: over a direct hop at once, else it leaves.
+func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int) error {
+	s, d := in.step, r.At(i)
+	if err := d.Err(); err != nil {
+		return err //nolint:wrapcheck // It names the header.
+	}
+	o := s.outletTo(d.Topic(), d.Type())
+	if o == nil {
+		return fmt.Errorf("step %s sends %v to %q: %w", s.name, d.Type(), d.Topic(), channel.ErrUndeclared)
+	}
+	if o.next == nil {
+		c := &w.node().env
+		c.Follow(e, d, o.ordinal(s, r, i), "")
+		w.leaving = append(w.leaving, departure{c, in, o.cyclic})
+		return nil
+	}
+	for _, next := range o.next {
+		n := w.node()
+		c := &n.env
+		n.in = next
+		c.Follow(e, d, o.ordinal(s, r, i), next.step.scope)
+		if d.Get(channel.HeaderExpires) != "" {
+			w.failed, w.failedEnv = next, c
+			if err := w.limit(c); err != nil {
+				return err
+			}
+		}
+		if err := w.tree(c, &n.res, next); err != nil {
+			return err
+		}
+	}
+	w.failed, w.failedEnv = in, e
+	return nil
+}
+
+// ordinal counts the deliveries before the i-th that go to the same topic.
+func (o *outlet) ordinal(s *step, r *channel.Result, i int) (n int) {
+	if len(s.outlets) == 1 && !o.pattern {
+		return i
+	}
+	for j := range i {
+		if r.At(j).Topic() == r.At(i).Topic() {
+			n++
+		}
+	}
+	return n
+}
+
+// limit gives the envelope a context that ends at the message's own deadline, if it has one.
+func (w *work) limit(e *channel.Envelope) error {
+	at, ok, err := e.Expires()
+	if err != nil || !ok {
+		return err //nolint:wrapcheck // It names the header.
+	}
+	ctx, cancel := context.WithDeadlineCause(e.Context(), at, channel.ErrExpired)
+	e.SetContext(ctx)
+	w.cancels = append(w.cancels, cancel)
+	return nil
+}
+
+// ready encodes what leaves: what cannot be written fails before anything is published. Hops are looked
+// at here: what goes in circles leaves again and again, for direct hops form no cycle.
+func (w *work) ready() error {
+	for i := range w.leaving {
+		e := w.leaving[i].env
+		w.failed, w.failedEnv = w.leaving[i].from, e.Cause()
+		if e.Hops() > w.flow.maxHops {
+			return fmt.Errorf("for topic %s: %w (%d, MaxHops is %d)", e.Topic(), channel.ErrLoop, e.Hops(), w.flow.maxHops)
+		}
+		p, err := e.Payload()
+		if err != nil {
+			return err //nolint:wrapcheck // It names type and topic.
+		}
+		o := w.outgoing()
+		o.Context, o.Topic, o.ID, o.Key = w.ctx, w.flow.prefix+e.Topic(), e.ID(), e.Key()
+		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, e, w.leaving[i].cyclic
+		if err := w.flow.limits.Check(p, o.Headers); err != nil {
+			return fmt.Errorf("for topic %s: %w", e.Topic(), err)
+		}
+	}
+	return nil
+}
+
+// An observer watches messages enter steps: the seam for tracing.
+type observer interface {
+	entered(e *channel.Envelope, in *inlet)
+}
+
+// A panicError is a panic in a handler, a predicate, a mapper or a codec, as its message's error.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// Unwrap gives the panic's value if it is an error.
+func (p *panicError) Unwrap() error {
+	err, _ := p.value.(error)
+	return err
+}
+
+func panicked(value any) error { return &panicError{value: value, stack: debug.Stack()} }
+
+// guard makes a panic an error, beside the one there may be already.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.Join(err, panicked(p))
+		}
+	}()
+	return f()
+}

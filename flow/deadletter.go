@@ -1,0 +1,162 @@
+package flow
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// The headers that a dead letter has beside those of the message it is a copy of.
+const (
+	deadPrefix = "leat-dead-"
+
+	DeadFlow      = deadPrefix + "flow"
+	DeadStep      = deadPrefix + "step"  // where it failed
+	DeadScope     = deadPrefix + "scope" // "flow/step" that it arrived at: where PutBack puts it
+	DeadError     = deadPrefix + "error" // one line, at most 1 KiB
+	DeadClass     = deadPrefix + "class" // transient, permanent, expired, panic
+	DeadAttempts  = deadPrefix + "attempts"
+	DeadFirst     = deadPrefix + "first"  // time of the first failure, RFC 3339
+	DeadLast      = deadPrefix + "last"   // time of the last failure
+	DeadTopic     = deadPrefix + "topic"  // physical, where it came from
+	DeadOrigin    = deadPrefix + "origin" // as the adapter names it: topic/partition/offset, entry id
+	DeadStack     = deadPrefix + "stack"  // of a panic, at most 4 KiB
+	DeadTruncated = deadPrefix + "size"   // bytes; the payload is only its first 4 KiB
+	DeadSHA256    = deadPrefix + "sha256" // of the whole payload, with DeadTruncated
+)
+
+const (
+	deadNotice = 4 << 10 // bytes of a payload beyond the limits that its dead letter keeps
+	deadStack  = 4 << 10
+)
+
+// buryResult is a block's own Dead: the entries, or the message itself.
+func (w *work) buryResult(e *channel.Envelope, in *inlet, r *channel.Result) error {
+	if in.step.policy.DeadLetter == "" {
+		return fmt.Errorf("step %s buries a message and its policy says Redeliver: %w", in.step.name, channel.ErrUndeclared)
+	}
+	why, entries := r.Buried()
+	w.last = time.Now()
+	if w.first.IsZero() {
+		w.first = w.last
+	}
+	for i := range entries {
+		w.bury(in, &entries[i], why)
+	}
+	if len(entries) == 0 {
+		entry := e.Entry()
+		w.bury(in, &entry, why)
+	}
+	return nil
+}
+
+// bury adds the dead letter of an entry to what leaves. It never fails: what cannot be copied whole is
+// there as a notice that says so.
+func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
+	p, err := x.Payload()
+	if err != nil { // over a direct hop, a body that no codec can write
+		cause = errors.Join(cause, err)
+		p = []byte{}
+	}
+	hs := withoutDead(x.Headers())
+	own := w.deadHeaders(in, x, cause)
+	o := w.outgoing()
+	o.Context, o.Topic, o.ID, o.Key, o.Payload = w.ctx, w.flow.prefix+string(in.step.policy.DeadLetter), x.ID(), x.Key(), p
+	o.Headers = append(hs, own...)
+	if w.flow.limits.Check(p, o.Headers) == nil {
+		return
+	}
+	sum := sha256.Sum256(p)
+	o.Payload = p[:min(len(p), deadNotice)]
+	o.Headers = append(own,
+		channel.Field{Name: DeadTruncated, Value: strconv.Itoa(len(p))},
+		channel.Field{Name: DeadSHA256, Value: hex.EncodeToString(sum[:])})
+}
+
+// deadScopeAt is where deadHeaders has DeadScope.
+const deadScopeAt = 2
+
+func (w *work) deadHeaders(in *inlet, x *channel.Entry, cause error) channel.Fields {
+	fs := channel.Fields{
+		{Name: DeadFlow, Value: w.flow.name},
+		{Name: DeadStep, Value: in.step.name},
+		{Name: DeadScope, Value: in.step.scope},
+		{Name: DeadError, Value: channel.Reason(cause)},
+		{Name: DeadClass, Value: w.class(cause)},
+		{Name: DeadAttempts, Value: strconv.Itoa(max(w.tries, 1))},
+		{Name: DeadFirst, Value: w.first.UTC().Format(time.RFC3339Nano)},
+		{Name: DeadLast, Value: w.last.UTC().Format(time.RFC3339Nano)},
+	}
+	topic := in.step.in
+	if m := w.message(); x.UID() == m.UID() {
+		topic = m.Topic()
+		fs[deadScopeAt].Value = m.Scope()
+		if origin, ok := w.native.(fmt.Stringer); ok {
+			fs = append(fs, channel.Field{Name: DeadOrigin, Value: origin.String()})
+		}
+	}
+	fs = append(fs, channel.Field{Name: DeadTopic, Value: w.flow.prefix + topic})
+	if p, ok := errors.AsType[*panicError](cause); ok {
+		stack := string(p.stack[:min(len(p.stack), deadStack)])
+		fs = append(fs, channel.Field{Name: DeadStack, Value: strings.ToValidUTF8(stack, "")})
+	}
+	return fs
+}
+
+// class names the kind of error in a dead letter.
+func (w *work) class(err error) string {
+	if _, ok := errors.AsType[*panicError](err); ok {
+		return "panic"
+	}
+	switch {
+	case channel.IsExpired(w.failedEnv.Context(), err):
+		return "expired"
+	case channel.IsPermanent(err):
+		return "permanent"
+	}
+	return "transient"
+}
+
+func withoutDead(fs channel.Fields) channel.Fields {
+	out := fs[:0]
+	for _, f := range fs {
+		if !strings.HasPrefix(f.Name, deadPrefix) && f.Name != channel.HeaderOnly {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// ErrNotDead is why a message cannot be put back: it is no dead letter, or one of which only a notice
+// is left.
+var ErrNotDead = errors.New("message is not a whole dead letter")
+
+// PutBack gives a dead letter as it was, and the topic to publish it on: for its step alone, even where
+// others read that topic, with its id, key and headers.
+func PutBack(letter *message.Message) (topic string, m *message.Message, err error) {
+	topic, scope := letter.Metadata[DeadTopic], letter.Metadata[DeadScope]
+	switch {
+	case topic == "" || scope == "":
+		return "", nil, fmt.Errorf("putting back %s: %w: it has no header %s", letter.UUID, ErrNotDead, DeadTopic)
+	case letter.Metadata[DeadTruncated] != "":
+		return "", nil, fmt.Errorf("putting back %s: %w: only the first %d of its %s bytes are left; get it from its origin %s",
+			letter.UUID, ErrNotDead, deadNotice, letter.Metadata[DeadTruncated], letter.Metadata[DeadOrigin])
+	}
+	m = letter.Copy()
+	m.SetContext(letter.Context())
+	for k := range m.Metadata {
+		if strings.HasPrefix(k, deadPrefix) {
+			delete(m.Metadata, k)
+		}
+	}
+	m.Metadata[channel.HeaderOnly] = scope
+	return topic, m, nil
+}

@@ -1,0 +1,256 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// Run runs the flow on its own engine until ctx ends, then finishes what is being worked on, gives back
+// what waits, and returns nil. It returns an error if the flow cannot start or a subscription ends by
+// itself.
+func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subscriber) error {
+	h, err := f.Start(ctx, pub, sub)
+	if err != nil {
+		return err
+	}
+	<-h.Done()
+	return h.Err()
+}
+
+// Start is Run without waiting. What pub or sub cannot do for the flow is an error by name, never less.
+func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
+	h := f.handle(ctx, senderOf(pub))
+	subs, err := f.subscriptions(sub)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range subs {
+		if err := h.subscribe(s); err != nil {
+			h.halt()
+			h.claims.Wait()
+			return nil, err
+		}
+	}
+	h.begin(ctx)
+	return h, nil
+}
+
+// A subscription is what one member of one group reads.
+type subscription struct {
+	group  string
+	sub    message.Subscriber
+	topics map[string][]*inlet // by physical topic
+}
+
+// subscriptions groups the flow's inlets: one subscription per topic and group, however many steps
+// read it.
+func (f *Flow) subscriptions(sub message.Subscriber) ([]*subscription, error) {
+	grouper, grouped := adapters.As[adapters.Grouper](sub)
+	var all []*subscription
+	for _, s := range f.steps {
+		for _, in := range s.inlets {
+			if in.clock != nil || f.direct[in.topic] {
+				continue
+			}
+			if sub == nil {
+				return nil, f.errorf("step %s reads topic %s and there is no subscriber: give one, or make the topic direct", s.name, in.topic)
+			}
+			if s.group != f.group && !grouped {
+				return nil, f.errorf("step %s wants the consumer group %s of its own, and the subscriber %T has no groups: "+
+					"take out flow.Group, or use an adapter that has them", s.name, s.group, sub)
+			}
+			i := slices.IndexFunc(all, func(x *subscription) bool { return x.group == s.group })
+			if i < 0 {
+				x := &subscription{group: s.group, sub: sub, topics: map[string][]*inlet{}}
+				if grouped {
+					x.sub = grouper.Group(s.group)
+				}
+				i, all = len(all), append(all, x)
+			}
+			topic := f.prefix + in.topic
+			all[i].topics[topic] = append(all[i].topics[topic], in)
+		}
+	}
+	return all, nil
+}
+
+// subscribe begins to read, by claims if the subscriber hands them over.
+func (h *Handle) subscribe(s *subscription) error {
+	claims, ok := adapters.As[adapters.Claims](s.sub)
+	if ok {
+		topics := make([]string, 0, len(s.topics))
+		for t := range s.topics {
+			topics = append(topics, t)
+		}
+		slices.Sort(topics)
+		h.claims.Go(func() {
+			err := claims.Claim(h.intake, topics, func(c adapters.Claim) { h.own(c, s.topics[c.Topic()]) })
+			if h.intake.Err() == nil {
+				if err == nil {
+					err = adapters.ErrClosed
+				}
+				h.fail(h.flow.errorf("reading %v in group %s: %w", topics, s.group, err))
+			}
+		})
+		return nil
+	}
+	for topic, ins := range s.topics {
+		c, err := h.channelClaim(s.sub, topic)
+		if err != nil {
+			return h.flow.errorf("subscribing to %s: %w", topic, err)
+		}
+		h.claims.Go(func() {
+			h.own(c, ins)
+			c.end()
+			if h.intake.Err() == nil {
+				h.fail(h.flow.errorf("the subscription to %s ended: %w", topic, adapters.ErrClosed))
+			}
+		})
+	}
+	return nil
+}
+
+// runLength is how many records are taken from a claim at once.
+const runLength = 256
+
+// own works on a claim until it ends: the reader takes runs and deals them to lanes.
+func (h *Handle) own(c adapters.Claim, ins []*inlet) {
+	steps := h.flow.reached(ins)
+	lanes := make([]*lane, h.flow.width(ins, c.Order()))
+	ended := make(chan struct{}, len(lanes))
+	for i := range lanes {
+		l := h.lane(c, ins, c.Order())
+		lanes[i] = l
+		go func() {
+			l.run(c.Context().Done())
+			ended <- struct{}{}
+		}()
+	}
+	h.deal(c, lanes, steps)
+	patient := h.isPatient()
+	for _, l := range lanes {
+		l.close(patient)
+	}
+	hurry := h.hurried
+	for range lanes {
+		select {
+		case <-ended:
+			continue
+		case <-hurry:
+			hurry = nil
+			for _, l := range lanes {
+				l.hurry()
+			}
+		}
+		<-ended
+	}
+}
+
+// deal is the reader's loop.
+func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
+	buf := make([]adapters.Record, 0, runLength)
+	shares := make([][]adapters.Record, len(lanes))
+	seed, turn := maphash.MakeSeed(), 0
+	for h.wait(h.intake, steps) {
+		run, err := c.Next(buf[:0])
+		if len(run) > 0 && !h.wait(h.intake, steps) { // paused meanwhile, and then stopped
+			c.Return(run)
+			return
+		}
+		switch {
+		case len(lanes) == 1:
+			if len(run) > 0 {
+				lanes[0].push(run...)
+			}
+		default:
+			for i := range run {
+				at := 0
+				if c.Order() == adapters.Unordered {
+					turn++
+					at = turn % len(lanes)
+				} else if run[i].Key != "" {
+					at = int(maphash.String(seed, run[i].Key) % uint64(len(lanes))) //nolint:gosec // Below len.
+				}
+				shares[at] = append(shares[at], run[i])
+			}
+			for i, s := range shares {
+				if len(s) > 0 {
+					lanes[i].push(s...)
+					clear(s)
+					shares[i] = s[:0]
+				}
+			}
+		}
+		clear(run)
+		if err != nil {
+			if h.intake.Err() == nil && !errors.Is(err, adapters.ErrClosed) && c.Context().Err() == nil {
+				h.fail(fmt.Errorf("reading %s: %w", c.Topic(), err))
+			}
+			return
+		}
+	}
+}
+
+// workersThatWait is how many messages are worked on at once where blocks do more than compute.
+const workersThatWait = 64
+
+// width is how many lanes the messages of a topic are worked on in.
+func (f *Flow) width(ins []*inlet, order adapters.Order) int {
+	if order == adapters.Ordered {
+		return 1
+	}
+	n, effect := 0, channel.Pure
+	seen := map[*step]bool{}
+	var visit func(s *step)
+	visit = func(s *step) {
+		if seen[s] {
+			return
+		}
+		seen[s] = true
+		effect = max(effect, s.shape.Effect)
+		for i := range s.outlets {
+			for _, in := range s.outlets[i].next {
+				visit(in.step)
+			}
+		}
+	}
+	for _, in := range ins {
+		n = max(n, in.step.workers)
+		visit(in.step)
+	}
+	switch {
+	case n > 0:
+		return n
+	case effect == channel.Pure:
+		return 1
+	}
+	return workersThatWait
+}
+
+// reached names the steps that a message at these inlets may come to within the process.
+func (f *Flow) reached(ins []*inlet) (names []string) {
+	var visit func(s *step)
+	visit = func(s *step) {
+		if slices.Contains(names, s.name) {
+			return
+		}
+		names = append(names, s.name)
+		for i := range s.outlets {
+			for _, in := range s.outlets[i].next {
+				visit(in.step)
+			}
+		}
+	}
+	for _, in := range ins {
+		visit(in.step)
+	}
+	return names
+}

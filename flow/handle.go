@@ -1,0 +1,311 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// A Handle controls a flow that runs. Its methods are safe for concurrent use.
+type Handle struct {
+	flow *Flow
+	pub  sender
+
+	ctx     context.Context //nolint:containedctx // Of clocks; ends last.
+	intake  context.Context //nolint:containedctx // Of claims; ends first.
+	stop    context.CancelCauseFunc
+	cut     context.CancelCauseFunc // ends the intake
+	claims  sync.WaitGroup
+	clocks  sync.WaitGroup
+	done    chan struct{}
+	hurried chan struct{} // closed when nobody waits for retries any more
+	hurry   sync.Once
+
+	inside  atomic.Int64 // feeds and sources under way
+	closing atomic.Bool
+	empty   chan struct{} // closed when nothing is inside any more
+	emptied sync.Once
+
+	mu      sync.Mutex
+	err     error                    // why it ended by itself
+	patient bool                     // draining: retries are waited for
+	gates   map[string]chan struct{} // of paused steps
+}
+
+// handle makes a handle whose flow stops in good order when ctx ends.
+func (f *Flow) handle(ctx context.Context, pub sender) *Handle {
+	h := &Handle{
+		flow: f, pub: pub, done: make(chan struct{}), hurried: make(chan struct{}), empty: make(chan struct{}),
+		gates: map[string]chan struct{}{},
+	}
+	h.ctx, h.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	h.intake, h.cut = context.WithCancelCause(h.ctx)
+	return h
+}
+
+// begin starts the sources and the clocks, and waits for the end.
+func (h *Handle) begin(ctx context.Context) {
+	unhook := context.AfterFunc(ctx, h.halt)
+	for _, s := range h.flow.steps {
+		for _, in := range s.inlets {
+			if in.clock != nil {
+				c := h.clock(in)
+				h.clocks.Go(func() { c.run(h.ctx) })
+			}
+		}
+		if s.source != nil {
+			h.open(s)
+		}
+	}
+	go func() {
+		<-h.intake.Done()
+		h.claims.Wait()
+		<-h.ctx.Done()
+		<-h.empty
+		h.clocks.Wait()
+		unhook()
+		close(h.done)
+	}()
+}
+
+// halt begins to stop, at once.
+func (h *Handle) halt() {
+	h.shut()
+	h.hurry.Do(func() { close(h.hurried) })
+	h.cut(channel.ErrStopped)
+	h.stop(channel.ErrStopped)
+}
+
+// shut lets no feed and no source in any more.
+func (h *Handle) shut() {
+	h.closing.Store(true)
+	if h.inside.Load() == 0 {
+		h.emptied.Do(func() { close(h.empty) })
+	}
+}
+
+// enter lets a feed or a source in, unless the flow is closing.
+func (h *Handle) enter() error {
+	h.inside.Add(1)
+	if h.closing.Load() {
+		h.leave()
+		return channel.ErrStopped
+	}
+	return nil
+}
+
+func (h *Handle) leave() {
+	if h.inside.Add(-1) == 0 && h.closing.Load() {
+		h.emptied.Do(func() { close(h.empty) })
+	}
+}
+
+// fail ends the flow by itself.
+func (h *Handle) fail(err error) {
+	h.mu.Lock()
+	h.err = errors.Join(h.err, err)
+	h.mu.Unlock()
+	h.halt()
+}
+
+// Done is closed when the flow has ended.
+func (h *Handle) Done() <-chan struct{} { return h.done }
+
+// Err is why the flow ended by itself, nil if it was stopped or still runs.
+func (h *Handle) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// Stop ends the flow: it takes nothing more, finishes what is being worked on, gives back what waits
+// for a retry, and returns when that is done.
+func (h *Handle) Stop() {
+	h.halt()
+	<-h.done
+}
+
+// Drain ends the flow in good order: it takes nothing more, waits for what is in flight, retries
+// included, fires the clocks that say AtEnd until nothing waits there, and stops. If ctx ends first,
+// what is left is given back and the error says so.
+func (h *Handle) Drain(ctx context.Context) error {
+	h.mu.Lock()
+	h.patient = true
+	h.mu.Unlock()
+	h.shut()
+	h.cut(channel.ErrStopped)
+	err := h.settled(ctx)
+	if err == nil {
+		err = h.fireAll(ctx)
+	}
+	h.Stop()
+	if err != nil {
+		return h.flow.errorf("draining: %w", err)
+	}
+	return h.Err()
+}
+
+// settled waits until nothing is in flight.
+func (h *Handle) settled(ctx context.Context) error {
+	quiet := make(chan struct{})
+	go func() {
+		<-h.empty
+		h.claims.Wait()
+		close(quiet)
+	}()
+	select {
+	case <-quiet:
+		return nil
+	case <-h.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (h *Handle) isPatient() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.patient
+}
+
+// Counts gives the accounting of every step, by its name.
+func (h *Handle) Counts() map[string]Counts { return h.flow.Counts() }
+
+// ErrUnknownStep is why a step cannot be paused, resumed or released.
+var ErrUnknownStep = errors.New("the flow has no such step")
+
+func (h *Handle) step(name string) (*step, error) {
+	for _, s := range h.flow.steps {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return nil, h.flow.errorf("step %q: %w", name, ErrUnknownStep)
+}
+
+// Pause stops the flow from taking messages that the step would see; what is in flight goes on. Other
+// steps that share the topic pause with it, since a message is acknowledged after all of them.
+func (h *Handle) Pause(step string) error {
+	if _, err := h.step(step); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gates[step] == nil {
+		h.gates[step] = make(chan struct{})
+	}
+	return nil
+}
+
+// Resume undoes Pause.
+func (h *Handle) Resume(step string) error {
+	if _, err := h.step(step); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if gate := h.gates[step]; gate != nil {
+		close(gate)
+		delete(h.gates, step)
+	}
+	return nil
+}
+
+// wait holds while one of the steps is paused. It reports false once ctx has ended.
+func (h *Handle) wait(ctx context.Context, steps []string) bool {
+	for {
+		h.mu.Lock()
+		var gate chan struct{}
+		if len(h.gates) > 0 {
+			for _, s := range steps {
+				if g := h.gates[s]; g != nil {
+					gate = g
+					break
+				}
+			}
+		}
+		h.mu.Unlock()
+		if gate == nil {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Release fires a key of the step's clocks now, due or not: an open group is released as it is.
+func (h *Handle) Release(step, key string) error {
+	s, err := h.step(step)
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, in := range s.inlets {
+		if in.clock == nil {
+			continue
+		}
+		found = true
+		if err := h.fire(h.ctx, in, key); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return h.flow.errorf("step %s has no clock: nothing to release", step)
+	}
+	return nil
+}
+
+// fireAll fires every key that waits at a clock that says AtEnd, until none is left.
+func (h *Handle) fireAll(ctx context.Context) error {
+	for more := true; more; {
+		more = false
+		for _, s := range h.flow.steps {
+			for _, in := range s.inlets {
+				if in.clock == nil || !in.clock.AtEnd {
+					continue
+				}
+				keys, err := h.everyKey(ctx, in)
+				if err != nil {
+					return err
+				}
+				for _, key := range keys {
+					if err := h.fire(ctx, in, key); err != nil {
+						return err
+					}
+					more = true
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// dueLimit is how many keys a clock is asked for at once.
+const dueLimit = 100
+
+func (h *Handle) everyKey(ctx context.Context, in *inlet) ([]string, error) {
+	due, err := in.clock.Due(ctx, channel.DueRequest{Scope: in.step.scope, Now: time.Now(), Limit: dueLimit, All: true})
+	if err != nil {
+		return nil, fmt.Errorf("asking the clock of step %s what waits: %w", in.step.name, err)
+	}
+	return due.Keys, nil
+}
+
+func (h *Handle) fire(ctx context.Context, in *inlet, key string) error {
+	a := channel.Arrival{
+		Context: ctx, Scope: in.step.scope, ID: in.step.scope + "/" + key, Key: key, Codecs: h.flow.codecs, Tick: true,
+	}
+	if err := h.flow.newWork(in, &a).drive(h.pub); err != nil {
+		return fmt.Errorf("releasing key %q of step %s: %w", key, in.step.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,362 @@
+package flow
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A lane is one worker: a goroutine with the messages of its share of the keys. A message that waits,
+// for a retry or for its publish, is a state here and not a stack frame: it holds no worker, and of the
+// other messages only those of its key.
+type lane struct {
+	h     *Handle
+	claim adapters.Claim // nil: a clock's
+	ins   []*inlet
+	order adapters.Order
+	ended func(key string) // a clock's
+
+	mu      sync.Mutex
+	inbox   []adapters.Record
+	over    []*work // their sends are through
+	closing bool
+	patient bool // waits for what waits before it ends
+	wake    chan struct{}
+
+	// The rest belongs to the lane's goroutine.
+	flight   int
+	waiting  waitingList
+	keys     map[laneKey][]*work // works behind one that holds their key
+	finished []adapters.Record
+	returned []adapters.Record
+}
+
+type laneKey struct {
+	in  *inlet
+	key string
+}
+
+// A shared is a message that several steps of a topic see: acknowledged after all, given back if one
+// gives it back.
+type shared struct {
+	left int
+	back bool
+}
+
+func (h *Handle) lane(c adapters.Claim, ins []*inlet, order adapters.Order) *lane {
+	return &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey][]*work{}}
+}
+
+// push hands records over. It never waits: the claim's window bounds what is in flight.
+func (l *lane) push(rs ...adapters.Record) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, rs...)
+	l.mu.Unlock()
+	l.nudge()
+}
+
+// tell says that a work's sends are through.
+func (l *lane) tell(w *work) {
+	l.mu.Lock()
+	l.over = append(l.over, w)
+	l.mu.Unlock()
+	l.nudge()
+}
+
+// close has the lane end when nothing is in flight. Patient, it waits for retries; else it gives back
+// what waits.
+func (l *lane) close(patient bool) {
+	l.mu.Lock()
+	l.closing, l.patient = true, l.patient || patient
+	l.mu.Unlock()
+	l.nudge()
+}
+
+func (l *lane) hurry() {
+	l.mu.Lock()
+	l.patient = false
+	l.mu.Unlock()
+	l.nudge()
+}
+
+func (l *lane) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// flushAt is how many finished records are acknowledged at once at the latest.
+const flushAt = 64
+
+// run is the lane's goroutine.
+func (l *lane) run(lost <-chan struct{}) {
+	var inbox []adapters.Record
+	var over []*work
+	var timer *time.Timer
+	for {
+		l.mu.Lock()
+		inbox, l.inbox = l.inbox, inbox[:0]
+		over, l.over = l.over, over[:0]
+		closing, impatient := l.closing, l.closing && !l.patient
+		l.mu.Unlock()
+		select {
+		case <-lost:
+			closing, impatient, lost = true, true, nil
+			l.close(false)
+			l.hurry()
+		default:
+		}
+		for _, w := range over {
+			l.advance(w, w.published())
+		}
+		for i := range inbox {
+			l.take(&inbox[i])
+			if len(l.finished) >= flushAt {
+				l.flush()
+			}
+			if len(l.waiting) > 0 {
+				l.due()
+			}
+		}
+		clear(inbox)
+		clear(over)
+		l.due()
+		if impatient {
+			l.giveAllBack()
+		}
+		l.flush()
+		if closing && l.flight == 0 && len(inbox) == 0 {
+			return
+		}
+		if len(inbox) > 0 || len(over) > 0 {
+			continue
+		}
+		timer = l.sleep(timer, lost)
+	}
+}
+
+// sleep waits for the next event or the next retry.
+func (l *lane) sleep(t *time.Timer, lost <-chan struct{}) *time.Timer {
+	var tick <-chan time.Time
+	if len(l.waiting) > 0 {
+		d := time.Until(l.waiting[0].due)
+		if t == nil {
+			t = time.NewTimer(d)
+		} else {
+			t.Reset(d)
+		}
+		tick = t.C
+	}
+	select {
+	case <-l.wake:
+	case <-tick:
+	case <-lost:
+	}
+	if t != nil {
+		t.Stop()
+	}
+	return t
+}
+
+// take begins with a record: a work for each step that sees it.
+func (l *lane) take(r *adapters.Record) {
+	f := l.h.flow
+	ctx := r.Context
+	if ctx == nil {
+		ctx = l.h.ctx
+		if l.claim != nil {
+			ctx = l.claim.Context()
+		}
+	}
+	var group *shared
+	if len(l.ins) > 1 {
+		group = &shared{left: len(l.ins)}
+	}
+	if r.Headers == nil {
+		r.Headers = channel.Fields(nil)
+	}
+	for _, in := range l.ins {
+		a := channel.Arrival{
+			Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: r.Headers,
+			Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil,
+		}
+		w := f.newWork(in, &a)
+		if r.Again > 0 {
+			in.step.counts.again.Add(1)
+		}
+		w.lane, w.rec, w.shared, w.native = l, *r, group, r.Native
+		l.flight++
+		l.begin(w)
+	}
+}
+
+// begin tries a work unless one before it holds its key.
+func (l *lane) begin(w *work) {
+	if len(l.keys) > 0 {
+		if k, ok := l.keyOf(w); ok {
+			if behind, held := l.keys[k]; held {
+				l.keys[k] = append(behind, w)
+				return
+			}
+		}
+	}
+	l.advance(w, w.try())
+}
+
+// keyOf gives what a work that waits holds.
+func (l *lane) keyOf(w *work) (k laneKey, ok bool) {
+	switch {
+	case l.order == adapters.Ordered:
+		return laneKey{in: w.in}, true
+	case l.order == adapters.Unordered || w.rec.Key == "":
+		return k, false
+	}
+	return laneKey{w.in, w.rec.Key}, true
+}
+
+// advance does what is next until the work waits or is over.
+func (l *lane) advance(w *work, n next) {
+	for {
+		switch n.what {
+		case publish:
+			if w.start(l.h.pub, w.tellLane()) {
+				n = w.published()
+				continue
+			}
+			l.hold(w)
+			return
+		case retry, resend:
+			w.due, w.resend = time.Now().Add(n.after), n.what == resend
+			heap.Push(&l.waiting, w)
+			l.hold(w)
+			return
+		case finish:
+			l.over1(w, false)
+			return
+		case giveUp:
+			l.over1(w, true)
+			return
+		}
+	}
+}
+
+func (l *lane) hold(w *work) {
+	if w.holds {
+		return
+	}
+	k, ok := l.keyOf(w)
+	if !ok {
+		return
+	}
+	w.holds = true
+	if _, held := l.keys[k]; !held {
+		l.keys[k] = nil
+	}
+}
+
+// over1 ends a work, finished or given back, and lets go of its key.
+func (l *lane) over1(w *work, back bool) {
+	l.flight--
+	k, _ := l.keyOf(w)
+	held, rec, group := w.holds, w.rec, w.shared
+	if back {
+		w.back()
+	} else {
+		w.end()
+	}
+	if group != nil {
+		group.left--
+		group.back = group.back || back
+		back = group.back
+	}
+	switch {
+	case l.claim == nil:
+		l.ended(rec.Key)
+	case group != nil && group.left > 0:
+	case back:
+		l.returned = append(l.returned, rec)
+	default:
+		l.finished = append(l.finished, rec)
+	}
+	if held {
+		l.unblock(k, back)
+	}
+}
+
+// unblock begins with what waited behind a key, until one of them holds it again.
+func (l *lane) unblock(k laneKey, back bool) {
+	behind := l.keys[k]
+	delete(l.keys, k)
+	for i, w := range behind {
+		if back { // what came after goes back too, or the key would be inverted
+			l.over1(w, true)
+			continue
+		}
+		l.advance(w, w.try())
+		if again, held := l.keys[k]; held {
+			l.keys[k] = append(again, behind[i+1:]...)
+			return
+		}
+	}
+}
+
+// due goes on with the works whose pause is over.
+func (l *lane) due() {
+	if len(l.waiting) == 0 {
+		return
+	}
+	t := time.Now()
+	for len(l.waiting) > 0 && !l.waiting[0].due.After(t) {
+		w, _ := heap.Pop(&l.waiting).(*work)
+		if w.resend {
+			l.advance(w, next{what: publish})
+		} else {
+			l.advance(w, w.try())
+		}
+	}
+}
+
+// giveAllBack gives back what waits; what is being published is waited for.
+func (l *lane) giveAllBack() {
+	for len(l.waiting) > 0 {
+		w, _ := heap.Pop(&l.waiting).(*work)
+		if w.resend {
+			w.abandon(w.err)
+		}
+		l.over1(w, true)
+	}
+}
+
+// flush acknowledges what is finished and returns what is given back.
+func (l *lane) flush() {
+	if len(l.finished) > 0 {
+		l.claim.Finish(l.finished)
+		clear(l.finished)
+		l.finished = l.finished[:0]
+	}
+	if len(l.returned) > 0 {
+		l.claim.Return(l.returned)
+		clear(l.returned)
+		l.returned = l.returned[:0]
+	}
+}
+
+// waitingList is a heap of works by due.
+type waitingList []*work
+
+func (q waitingList) Len() int           { return len(q) }
+func (q waitingList) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q waitingList) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *waitingList) Push(x any)        { *q = append(*q, x.(*work)) } //nolint:forcetypeassert,errcheck // heap's.
+func (q *waitingList) Pop() any {
+	old := *q
+	n := len(old) - 1
+	w := old[n]
+	old[n] = nil
+	*q = old[:n]
+	return w
+}

@@ -1,0 +1,126 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// AddTo joins the flow to a Watermill router: a consumer handler per topic and group, named
+// "flow/step", with the same steps, retries, publishes and settles as Run. It runs when the router does.
+// Handlers wait where the engine would go on with other messages, so Run is the faster one. The
+// returned Handle's Pause, Resume, Counts and Release work; to stop, close the router.
+func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
+	subs, err := f.subscriptions(sub)
+	if err != nil {
+		return nil, err
+	}
+	h := f.handle(context.Background(), senderOf(pub))
+	type handler struct {
+		name, topic string
+		sub         message.Subscriber
+		run         message.NoPublishHandlerFunc
+	}
+	var all []handler
+	for _, s := range subs {
+		for topic, ins := range s.topics {
+			all = append(all, handler{handlerName(ins), topic, s.sub, h.handler(ins)})
+		}
+	}
+	slices.SortFunc(all, func(a, b handler) int { return strings.Compare(a.name, b.name) })
+	for _, s := range f.steps {
+		for _, in := range s.inlets {
+			if in.clock != nil {
+				name := s.scope + "/" + in.name
+				all = append(all, handler{name, name, &clockSubscriber{h: h, in: in}, func(*message.Message) error { return nil }})
+			}
+		}
+	}
+	taken := r.Handlers()
+	for _, x := range all {
+		if _, dup := taken[x.name]; dup {
+			return nil, f.errorf("the router has a handler %s already: is the flow added twice?", x.name)
+		}
+	}
+	for _, x := range all {
+		r.AddConsumerHandler(x.name, x.topic, x.sub, x.run)
+	}
+	for _, s := range f.steps {
+		if s.source != nil {
+			h.open(s)
+		}
+	}
+	return h, nil
+}
+
+func handlerName(ins []*inlet) string {
+	name := ins[0].step.scope
+	for _, in := range ins[1:] {
+		name += "+" + in.step.name
+	}
+	if ins[0].name != "" {
+		name += "/" + ins[0].name
+	}
+	return name
+}
+
+// handler drives every step that reads a topic; the message is acknowledged after all of them.
+func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
+	steps := h.flow.reached(ins)
+	return func(m *message.Message) error {
+		ctx := m.Context()
+		if !h.wait(ctx, steps) {
+			return context.Cause(ctx) //nolint:wrapcheck // The router gives it back.
+		}
+		for _, in := range ins {
+			if err := h.flow.messageWork(in, m).drive(h.pub); err != nil {
+				return fmt.Errorf("flow %s, step %s, message %s: %w", h.flow.name, in.step.name, m.UUID, err)
+			}
+		}
+		return nil
+	}
+}
+
+func (f *Flow) messageWork(in *inlet, m *message.Message) *work {
+	a := channel.Arrival{
+		Context: m.Context(), Topic: in.topic, Scope: in.step.scope, ID: m.UUID, Key: m.Metadata[channel.HeaderKey],
+		Headers: channel.Metadata(m.Metadata), Codecs: f.codecs, Payload: m.Payload,
+	}
+	w := f.newWork(in, &a)
+	w.native = m
+	return w
+}
+
+// A clockSubscriber has the router run a clock: it delivers nothing and ends with its subscription.
+type clockSubscriber struct {
+	h    *Handle
+	in   *inlet
+	stop context.CancelFunc
+}
+
+// Subscribe starts the clock.
+func (c *clockSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	ctx, c.stop = context.WithCancel(ctx)
+	ch := make(chan *message.Message)
+	go func() {
+		defer close(ch)
+		c.h.clock(c.in).run(ctx)
+	}()
+	return ch, nil
+}
+
+// Close stops it.
+func (c *clockSubscriber) Close() error {
+	if c.stop != nil {
+		c.stop()
+	}
+	return nil
+}
+
+var _ adapters.Claim = (*channelClaim)(nil)

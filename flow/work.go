@@ -1,0 +1,338 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A work is everything one message that arrived causes, from its first attempt to its end: the core of
+// the flow, a state machine without goroutine, clock or I/O of its own. A driver (the engine, a
+// Watermill handler, the simulation) calls
+//
+//	try        the tree of steps, over direct hops, is computed; says what is next
+//	published  what left was published, or not; says what is next
+//	end, back  the message is finished, or given back
+//
+// and does what next says. Works are pooled: nothing of one may outlive end and back.
+type work struct {
+	flow *Flow
+	in   *inlet
+	env  channel.Envelope // of the message that arrived
+	res  channel.Result   // what it came to
+
+	arena   []*node // what it caused
+	used    int
+	leaving []departure
+	outs    []*adapters.Outgoing // what is still to be published
+	spare   []*adapters.Outgoing // to reuse
+	settles []func(context.Context, error) error
+	tallies []tally
+	cancels []context.CancelFunc // of deadlines
+
+	ctx       context.Context //nolint:containedctx // The message's, as it arrived.
+	native    any             // the adapter's own
+	tries     int
+	first     time.Time // of the first failure
+	last      time.Time // of the latest
+	failed    *inlet    // where the attempt failed
+	failedEnv *channel.Envelope
+	err       error // why
+	pubFails  int
+	buried    bool // what leaves is the dead letter
+
+	sending sending
+
+	// The engine's.
+	lane   *lane
+	rec    adapters.Record
+	shared *shared // nil: one step sees the record
+	due    time.Time
+	resend bool // what waits is the publish
+	holds  bool // its key
+	told   func()
+}
+
+// A node is a message that was caused, and what it came to.
+type node struct {
+	env channel.Envelope
+	res channel.Result
+	in  *inlet // nil: it leaves
+}
+
+// A departure is an envelope that leaves for a broker.
+type departure struct {
+	env    *channel.Envelope
+	from   *inlet
+	cyclic bool
+}
+
+// what a driver does next.
+type what uint8
+
+const (
+	publish what = iota // send outs, then published
+	retry               // after a pause, try
+	resend              // after a pause, send outs again, then published
+	finish              // end
+	giveUp              // back
+)
+
+type next struct {
+	what  what
+	after time.Duration
+}
+
+func (f *Flow) newWork(in *inlet, a *channel.Arrival) *work {
+	w := f.pool.Get().(*work) //nolint:forcetypeassert,errcheck // The pool holds works only.
+	w.in, w.ctx = in, a.Context
+	w.env.Arrive(a)
+	c := &in.step.counts
+	if in.clock != nil {
+		c.fired.Add(1)
+	} else {
+		c.received.Add(1)
+		c.inFlight.Add(1)
+	}
+	return w
+}
+
+// try runs the message once.
+func (w *work) try() next {
+	w.clean()
+	w.tries++
+	w.env.SetAttempt(w.tries)
+	w.err = w.attempt()
+	if w.err == nil {
+		return next{what: publish}
+	}
+	w.abandon(w.err)
+	return w.verdict()
+}
+
+// published looks at what became of outs. What failed is left there.
+func (w *work) published() next {
+	left := w.outs[:0]
+	var permanent error
+	for _, o := range w.outs {
+		switch {
+		case o.Err == nil:
+			w.spare = append(w.spare, o)
+			continue
+		case isBestEffort(o):
+			w.in.step.counts.bestEffort.Add(1)
+			w.log().Warn("best-effort delivery lost", "topic", o.Topic, "error", o.Err)
+			w.spare = append(w.spare, o)
+			continue
+		case channel.IsPermanent(o.Err), o.NoWait && errors.Is(o.Err, adapters.ErrFull):
+			permanent = errors.Join(permanent, o.Err)
+		}
+		left = append(left, o)
+	}
+	clear(w.outs[len(left):])
+	w.outs = left
+	switch {
+	case len(left) == 0:
+		return w.settle()
+	case w.stopping():
+		w.err = left[0].Err
+		w.abandon(w.err)
+		return next{what: giveUp}
+	case permanent != nil && !w.buried:
+		w.err = channel.Permanent(permanent)
+		w.failed, w.failedEnv = w.in, &w.env
+		w.abandon(w.err)
+		return w.verdict()
+	}
+	if w.pubFails++; w.pubFails == 1 {
+		w.log().Warn("publish failed, trying again until it succeeds", "topic", left[0].Topic, "error", left[0].Err)
+	}
+	w.err = left[0].Err
+	return next{what: resend, after: publishBackoff.after(w.pubFails, 0)}
+}
+
+func isBestEffort(o *adapters.Outgoing) bool {
+	e, ok := o.Owner.(*channel.Envelope)
+	return ok && e.BestEffort()
+}
+
+// publishBackoff is the pause between tries of a publish: a broker's outage is not the message's fault.
+var publishBackoff = Backoff{First: 10 * time.Millisecond, Cap: time.Second, Factor: 2}
+
+// settlePause is the pause after a settle or a store failed.
+const settlePause = time.Second
+
+// settle runs the settles, innermost first. If one fails, nothing is acknowledged: the message is tried
+// again, and what was published goes out again under the same ids.
+func (w *work) settle() next {
+	err := w.runSettles(nil)
+	if err == nil {
+		return next{what: finish}
+	}
+	w.err = err
+	w.tries--
+	w.in.step.counts.later.Add(1)
+	if w.stopping() {
+		return next{what: giveUp}
+	}
+	w.log().Warn("settling failed, the message is tried again", "error", err)
+	after, later := channel.IsLater(err)
+	if !later || after <= 0 {
+		after = settlePause
+	}
+	return next{what: retry, after: after}
+}
+
+func (w *work) runSettles(err error) error {
+	if len(w.settles) == 0 {
+		return err
+	}
+	ctx := context.WithoutCancel(w.ctx)
+	for i := len(w.settles) - 1; i >= 0; i-- {
+		if serr := guard(func() error { return w.settles[i](ctx, err) }); serr != nil {
+			err = errors.Join(err, serr)
+		}
+	}
+	clear(w.settles)
+	w.settles = w.settles[:0]
+	return err
+}
+
+// abandon lets go of everything a failed attempt claimed.
+func (w *work) abandon(err error) {
+	_ = w.runSettles(err) // an abort that fails leaves a lease, which ends by itself
+	for _, o := range w.outs {
+		w.spare = append(w.spare, o)
+	}
+	clear(w.outs)
+	clear(w.leaving)
+	w.outs, w.leaving, w.tallies, w.buried = w.outs[:0], w.leaving[:0], w.tallies[:0], false
+	for _, n := range w.arena[:w.used] {
+		n.in = nil // it does not count
+	}
+}
+
+// clean forgets what the last attempt made.
+func (w *work) clean() {
+	for _, cancel := range w.cancels {
+		cancel()
+	}
+	clear(w.cancels)
+	w.cancels = w.cancels[:0]
+	for i, n := range w.arena[:w.used] {
+		if w.flow.poison {
+			n.env.Arrive(&poisoned)
+			w.arena[i] = &node{}
+			continue
+		}
+		*n = node{}
+	}
+	w.res = channel.Result{}
+	w.used = 0
+	w.failed, w.failedEnv = nil, nil
+	clear(w.leaving)
+	clear(w.outs)
+	w.leaving, w.outs, w.tallies, w.buried = w.leaving[:0], w.outs[:0], w.tallies[:0], false
+	w.env.SetContext(w.ctx)
+}
+
+// poisoned is what tests find in an envelope that somebody kept.
+var poisoned = channel.Arrival{Context: context.Background(), Topic: "poisoned", Scope: "poisoned", ID: "poisoned", Key: "poisoned"}
+
+// stopping reports whether we stop or have lost the message: it is to be given back.
+func (w *work) stopping() bool { return w.ctx.Err() != nil }
+
+// end finishes the message: it is accounted for and may be acknowledged.
+func (w *work) end() {
+	s := w.in.step
+	switch {
+	case w.buried:
+		for _, t := range w.tallies {
+			t.step.counts.released.Add(int64(t.released))
+			if t.outcome != channel.Unsaid && w.in.clock == nil {
+				t.step.counts.outcomes[t.outcome].Add(1)
+			}
+		}
+	case w.in.clock != nil:
+		s.counts.released.Add(int64(w.res.Released()))
+	default:
+		s.count(&w.res)
+	}
+	if w.in.clock == nil {
+		s.counts.inFlight.Add(-1)
+	}
+	for _, n := range w.arena[:w.used] {
+		if n.in != nil && n.res.Outcome() != channel.Unsaid {
+			n.in.step.counts.received.Add(1)
+			n.in.step.count(&n.res)
+		}
+	}
+	w.free()
+}
+
+// back gives the message back: it was never ours.
+func (w *work) back() {
+	if w.in.clock == nil {
+		c := &w.in.step.counts
+		c.inFlight.Add(-1)
+		c.received.Add(-1)
+		c.returned.Add(1)
+	}
+	w.free()
+}
+
+func (w *work) free() {
+	f := w.flow
+	w.clean()
+	if f.poison {
+		w.env.Arrive(&poisoned)
+		return
+	}
+	w.env = channel.Envelope{}
+	w.in, w.ctx, w.native, w.err, w.tries, w.pubFails = nil, nil, nil, nil, 0, 0
+	w.first, w.last = time.Time{}, time.Time{}
+	if w.lane != nil {
+		w.lane, w.rec, w.shared, w.due, w.resend, w.holds = nil, adapters.Record{}, nil, time.Time{}, false, false
+	}
+	f.pool.Put(w)
+}
+
+// node gives a zero node that lives as long as the attempt.
+func (w *work) node() *node {
+	if w.used == len(w.arena) {
+		w.arena = append(w.arena, &node{})
+	}
+	n := w.arena[w.used]
+	w.used++
+	return n
+}
+
+// outgoing gives a zero Outgoing that is among those to be published.
+func (w *work) outgoing() *adapters.Outgoing {
+	var o *adapters.Outgoing
+	if n := len(w.spare); n > 0 {
+		o = w.spare[n-1]
+		w.spare = w.spare[:n-1]
+		*o = adapters.Outgoing{}
+	} else {
+		o = &adapters.Outgoing{}
+	}
+	w.outs = append(w.outs, o)
+	return o
+}
+
+func (w *work) log() *slog.Logger {
+	return w.flow.logger().With("flow", w.flow.name, "step", w.in.step.name, "message_id", w.env.ID(), "attempt", w.tries)
+}
+
+// tellLane gives the function that tells the work's lane that its sends are through.
+func (w *work) tellLane() func() {
+	if w.told == nil {
+		w.told = func() { w.lane.tell(w) }
+	}
+	return w.told
+}
