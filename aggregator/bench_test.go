@@ -27,7 +27,7 @@ func feed(b *testing.B, a channel.Processor[*part], body func(i int) any) {
 	for i := range ids {
 		ids[i] = channel.NewID().String()
 	}
-	stage := channel.Erase(a.Process)
+	stage := channel.Erase(a)
 	ctx := context.Background()
 	var e channel.Envelope
 	var r channel.Result

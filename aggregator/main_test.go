@@ -47,7 +47,7 @@ func process(a channel.Processor[line], scope, id string, l line, headers ...cha
 	})
 	e.SetAttempt(1)
 	var r channel.Result
-	err := channel.Erase(a.Process)(&e, &r)
+	err := channel.Erase(a)(&e, &r)
 	return r, err
 }
 
