@@ -49,7 +49,7 @@ func parseFlags(args []string, getenv func(string) string, help io.Writer) (conf
 	fs.DurationVar(&c.DigestTimeout, "digest-timeout", 30*time.Second, "a digest is complete so `long` after its first activity")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(help, usage)
+			_, _ = fmt.Fprint(help, usage)
 			fs.SetOutput(help)
 			fs.PrintDefaults()
 			return config{}, flag.ErrHelp

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -9,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"mime"
 	"net"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/leat-go/leat/examples/webhooks/domain"
 )
 
 // A webhook is the HTTP side of the flow: GitHub's webhook request on / or /webhook. It answers 202
@@ -98,7 +101,11 @@ func (h *webhook) serve(w http.ResponseWriter, r *http.Request) *refusal {
 	if no != nil {
 		return no
 	}
-	return h.hand(r.Context(), asLine(event, delivery, payload))
+	line, err := asLine(event, delivery, payload)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "body is not JSON")
+	}
+	return h.hand(r.Context(), line)
 }
 
 func (h *webhook) hand(ctx context.Context, line []byte) *refusal {
@@ -142,7 +149,7 @@ func signed(body []byte, signature, secret string) bool {
 	return hmac.Equal(got, mac.Sum(nil))
 }
 
-// payloadOf gives the JSON of a body of either content type that a GitHub hook can be set to.
+// payloadOf gives what should be JSON in a body of either content type that a GitHub hook can be set to.
 func payloadOf(contentType string, body []byte) ([]byte, *refusal) {
 	kind := "application/json"
 	if contentType != "" {
@@ -162,28 +169,26 @@ func payloadOf(contentType string, body []byte) ([]byte, *refusal) {
 	default:
 		return nil, refuse(http.StatusUnsupportedMediaType, "send application/json")
 	}
-	if !json.Valid(body) {
-		return nil, refuse(http.StatusBadRequest, "body is not JSON")
-	}
 	return body, nil
 }
 
-// asLine writes the request as the line of JSON that Parse reads; payload must be valid JSON.
-func asLine(event, delivery string, payload []byte) []byte {
-	e, _ := json.Marshal(event) // text: it cannot fail
-	d, _ := json.Marshal(delivery)
-	line := make([]byte, 0, len(e)+len(d)+len(payload)+40)
-	line = append(append(line, `{"event":`...), e...)
-	line = append(append(line, `,"delivery":`...), d...)
-	line = append(append(line, `,"payload":`...), payload...)
-	return append(line, '}')
+// asLine writes the request as the line that Parse reads. Its error says that payload is not JSON.
+func asLine(event, delivery string, payload []byte) ([]byte, error) {
+	var line bytes.Buffer
+	line.Grow(len(event) + len(delivery) + len(payload) + 64)
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(domain.Event{Event: event, Delivery: delivery, Payload: payload}); err != nil {
+		return nil, fmt.Errorf("writing %s %s as a line: %w", event, delivery, err)
+	}
+	return bytes.TrimSuffix(line.Bytes(), []byte{'\n'}), nil
 }
 
 // serve answers requests on ln until ctx ends, then takes no new ones and waits up to grace for those
 // it has. It closes ln. Its error says that requests were cut off, or that serving was not possible.
-func serve(ctx context.Context, ln net.Listener, h http.Handler, grace time.Duration, errs *log.Logger) error {
+func serve(ctx context.Context, ln net.Listener, h http.Handler, grace time.Duration, errs *slog.Logger) error {
 	s := &http.Server{
-		Handler: h, ErrorLog: errs,
+		Handler: h, ErrorLog: slog.NewLogLogger(errs.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}
@@ -200,6 +205,8 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, grace time.Dura
 	if err != nil {
 		err = errors.Join(fmt.Errorf("stopping %s: requests not finished after %s were cut off: %w", ln.Addr(), grace, err), s.Close())
 	}
-	<-served
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,8 +29,8 @@ func sign(body, secret string) string {
 func post(path, body string, headers ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("X-GitHub-Event", "public")
-	r.Header.Set("X-GitHub-Delivery", "d-1")
+	r.Header.Set("X-Github-Event", "public")
+	r.Header.Set("X-Github-Delivery", "d-1")
 	for i := 0; i+1 < len(headers); i += 2 {
 		if headers[i+1] == "" {
 			r.Header.Del(headers[i])
@@ -71,8 +71,8 @@ func TestWebhookAnswers(t *testing.T) {
 		{"no digits", secret, post("/", ok, "X-Hub-Signature-256", "sha256=xyz"), 401, false},
 		{"elsewhere", "", post("/admin", ok), 404, false},
 		{"GET", "", get, 405, false},
-		{"no event", "", post("/", ok, "X-GitHub-Event", ""), 400, false},
-		{"no delivery", "", post("/", ok, "X-GitHub-Delivery", ""), 400, false},
+		{"no event", "", post("/", ok, "X-Github-Event", ""), 400, false},
+		{"no delivery", "", post("/", ok, "X-Github-Delivery", ""), 400, false},
 		{"no JSON", "", post("/", "{"), 400, false},
 		{"two values", "", post("/", `{},"x":{}`), 400, false},
 		{"empty body", "", post("/", ""), 400, false},
@@ -139,7 +139,7 @@ func TestWebhookRefusesBeforeItReads(t *testing.T) {
 func TestWebhookEscapesHeaders(t *testing.T) {
 	var line []byte
 	h := &webhook{Take: func(_ context.Context, l []byte) error { line = l; return nil }}
-	h.ServeHTTP(httptest.NewRecorder(), post("/", "{}", "X-GitHub-Delivery", `x","payload":{"evil":1},"y":"`))
+	h.ServeHTTP(httptest.NewRecorder(), post("/", "{}", "X-Github-Delivery", `x","payload":{"evil":1},"y":"`))
 	e, err := domain.Parse(line)
 	if err != nil || string(e.Payload) != "{}" || e.Delivery != `x","payload":{"evil":1},"y":"` {
 		t.Fatalf("%+v, error %v", e, err)
@@ -202,7 +202,7 @@ func server(t *testing.T, h http.Handler, grace time.Duration) (address string, 
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, ln, h, grace, log.New(io.Discard, "", 0)) }()
+	go func() { done <- serve(ctx, ln, h, grace, slog.New(slog.DiscardHandler)) }()
 	return "http://" + ln.Addr().String(), func() error { cancel(); return <-done }
 }
 
@@ -214,14 +214,16 @@ func deliver(t *testing.T, address string) int {
 		t.Error(err)
 		return 0
 	}
-	r.Header.Set("X-GitHub-Event", "public")
-	r.Header.Set("X-GitHub-Delivery", "d")
+	r.Header.Set("X-Github-Event", "public")
+	r.Header.Set("X-Github-Delivery", "d")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(r)
 	if err != nil {
 		return 0
 	}
-	defer res.Body.Close()
+	if err := res.Body.Close(); err != nil {
+		t.Error(err)
+	}
 	return res.StatusCode
 }
 
@@ -272,7 +274,9 @@ func TestServeCutsOffAfterGrace(t *testing.T) {
 	if code := <-answered; code == 202 {
 		t.Fatal("an event that was not taken was answered with 202")
 	}
-	<-cut
+	if err := <-cut; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the flow was not told: %v", err)
+	}
 }
 
 func TestServeSaysWhyItCannot(t *testing.T) {
@@ -283,7 +287,7 @@ func TestServeSaysWhyItCannot(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := serve(t.Context(), ln, &webhook{}, time.Second, log.New(io.Discard, "", 0)); !errors.Is(err, net.ErrClosed) {
+	if err := serve(t.Context(), ln, &webhook{}, time.Second, slog.New(slog.DiscardHandler)); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("error %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -73,7 +74,7 @@ func TestLinesTooLong(t *testing.T) {
 			_, err := domain.Parse([]byte(got[1]))
 			sum := sha256.Sum256([]byte(long))
 			if domain.ReasonOf(err) != domain.TooLarge || !strings.Contains(err.Error(), hex.EncodeToString(sum[:])) ||
-				!strings.Contains(err.Error(), fmt.Sprint(size)) {
+				!strings.Contains(err.Error(), strconv.Itoa(size)) {
 				t.Fatalf("size %d: %v", size, err)
 			}
 			if n := len(got[1]); n < maxHead || n > 2*maxHead {
@@ -99,7 +100,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestLinesNeedLittleMemory(t *testing.T) {
-	const size = 256 << 20
+	const size = 64 << 20
 	l := newLines(&endless{size})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -190,8 +191,8 @@ func TestOpenInputRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	defer w.Close()
+	defer func() { _ = r.Close() }()
+	defer func() { _ = w.Close() }()
 	if _, err := openInput(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil, 2); !errors.Is(err, errInput) {
 		t.Errorf("a pipe, twice: %v", err)
 	}
@@ -270,7 +271,7 @@ func TestProgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if newProgress(f) != nil {
 		t.Fatal("progress into a file")
 	}

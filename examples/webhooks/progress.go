@@ -51,13 +51,13 @@ func (p *progress) tick(events, at, total int64) {
 	if total > 0 {
 		share = fmt.Sprintf(", %d %%", at*100/total)
 	}
-	fmt.Fprintf(p.w, "\r\x1b[K%d events%s, %.0f/s", events, share, float64(events)/now.Sub(p.began).Seconds())
+	_, _ = fmt.Fprintf(p.w, "\r\x1b[K%d events%s, %.0f/s", events, share, float64(events)/now.Sub(p.began).Seconds())
 }
 
 // done wipes the line.
 func (p *progress) done() {
 	if p != nil && p.written {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
 		p.written = false
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"time"
 )
@@ -128,8 +128,8 @@ func (p program) source(ctx context.Context, c config) (feed func(context.Contex
 		return nil, nil, fmt.Errorf("listening on %s: %w", c.Listen, err)
 	}
 	return func(ctx context.Context, give take) error {
-		fmt.Fprintf(p.Stderr, "taking webhooks on http://%s\n", ln.Addr())
-		return serve(ctx, ln, &webhook{Take: give, Secret: c.Secret}, serveGrace, log.New(p.Stderr, "", 0))
+		p.say("taking webhooks on http://%s", ln.Addr())
+		return serve(ctx, ln, &webhook{Take: give, Secret: c.Secret}, serveGrace, slog.New(slog.NewTextHandler(p.Stderr, nil)))
 	}, ln.Close, nil
 }
 
@@ -146,8 +146,13 @@ func (p program) graph(ctx context.Context, c config) int {
 
 // fail says why in one line and gives the code back.
 func (p program) fail(code int, err error) int {
-	fmt.Fprintln(p.Stderr, "webhooks:", oneLine(err.Error()))
+	p.say("webhooks: %s", oneLine(err.Error()))
 	return code
+}
+
+// say writes a line to stderr. When that is gone, nobody is left to be told.
+func (p program) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.Stderr, format+"\n", args...)
 }
 
 func codeOf(err error) int {

@@ -174,7 +174,7 @@ func TestRunExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	broken := errors.New("disk\non fire")
 	for _, c := range []struct {
 		name   string
@@ -240,7 +240,7 @@ func TestRunListens(t *testing.T) {
 			Stdout: &stdout, Stderr: stderr,
 			Start: func(_ context.Context, _ config, out io.Writer) (pipeline, error) { return newPlain(out), nil },
 		}.run(ctx)
-		stderr.Close()
+		_ = stderr.Close()
 	}()
 	lines := bufio.NewScanner(r)
 	if !lines.Scan() {

@@ -116,7 +116,7 @@ func TestEveryEventIsTranslated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		r = f
 	}
 	p := parseAll(t, r)

@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -51,7 +53,7 @@ type summary struct {
 
 // write writes a table whose last line is the accounting.
 func (s summary) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := new(strings.Builder)
 	fmt.Fprintln(t, "outcome\tevents")
 	for _, row := range []struct {
 		name string
@@ -85,7 +87,9 @@ func (s summary) write(w io.Writer) error {
 		fmt.Fprintf(t, "rate\t%.0f events/s (%s)\n", float64(s.Counts.Received)/sec, s.Elapsed.Round(time.Millisecond))
 	}
 	fmt.Fprintln(t, s.Counts)
-	return t.Flush() //nolint:wrapcheck // The caller knows the writer.
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, err := io.WriteString(table, t.String())
+	return errors.Join(err, table.Flush())
 }
 
 // byCount gives the keys, the most frequent first, equals by name.

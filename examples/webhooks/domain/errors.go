@@ -31,7 +31,7 @@ const (
 )
 
 // Invalid is the error of an input that makes no sense. It wraps ErrInvalid and Err.
-type Invalid struct {
+type Invalid struct { //nolint:errname // Callers say domain.Invalid.
 	Reason Reason
 	Detail string // which field, which value; at most 300 bytes; "": there is no more to say
 	Err    error  // what the decoder said; nil: it was not the decoder
