@@ -98,11 +98,12 @@ func check(ok bool, format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrConfig, fmt.Sprintf(format, args...))
 }
 
-// withinLimits is channel.Limits.Check without its cost for the usual case: few headers that together
-// are shorter than any one may be.
+// withinLimits is channel.Limits.Check, without its allocation in the usual case: few headers that
+// together are shorter than any one may be.
 func (s *settings) withinLimits(payload []byte, count, bytes int, headers func() channel.Headers) error {
-	if count <= s.limits.Headers && bytes <= min(s.limits.Header, s.limits.HeaderBytes) {
-		return s.limits.Check(payload, nil) //nolint:wrapcheck // It says all there is to say.
+	l := &s.limits
+	if len(payload) <= l.Body && count <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) {
+		return nil
 	}
-	return s.limits.Check(payload, headers()) //nolint:wrapcheck // As above.
+	return l.Check(payload, headers()) //nolint:wrapcheck // It says all there is to say.
 }

@@ -18,8 +18,9 @@ type group struct {
 	lanes   []*lane            // by hash of the key, made when needed
 	solo    map[*lane]struct{} // of one nacked record each, in Unordered mode
 
-	ready  laneList  // lanes that any member may read
-	hungry []*member // members that wait for one
+	ready   laneList  // lanes that any member may read
+	offered bool      // one of hungry is to be woken for them when the lock is let go
+	hungry  []*member // members that wait for one
 }
 
 // join gives the named group, new if need be; "" is always new. A new group starts with the oldest
@@ -75,9 +76,19 @@ func hash(key string) uint32 {
 	return h
 }
 
+// offer has one waiting member woken when the lock is let go, if lanes are still ready then: who holds
+// the lock often takes them itself.
+func (g *group) offer() {
+	if !g.offered {
+		g.offered = true
+		g.topic.offers = append(g.topic.offers, g)
+	}
+}
+
 // rouse wakes one member that waits: rather one that has nothing to do.
 func (g *group) rouse() {
-	if len(g.hungry) == 0 {
+	g.offered = false
+	if g.ready.head == nil || len(g.hungry) == 0 {
 		return
 	}
 	m := g.hungry[0]

@@ -56,7 +56,7 @@ func (l *lane) insert(d *delivery) {
 	}
 }
 
-// place puts the lane where those who may read it look for it, and wakes one of them. It is called
+// place puts the lane where those who may read it look for it, and offers it to them. It is called
 // after every change; the topic's lock is held.
 func (l *lane) place() {
 	if l.out == 0 && !l.wide {
@@ -85,7 +85,7 @@ func (l *lane) place() {
 	}
 	to.push(l)
 	if to == &l.group.ready {
-		l.group.rouse()
+		l.group.offer()
 	} else {
 		l.owner.rouse()
 	}

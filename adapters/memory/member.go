@@ -78,19 +78,23 @@ func (m *member) give(l *lane) *delivery {
 	return d
 }
 
-// one takes a record, nil if there is none. Without one the member is hungry.
+// one takes a record, nil if there is none: then the member is hungry, or blocked by its window.
 func (m *member) one() *delivery {
 	l := m.group.ready.head
-	if m.gone || len(m.out) >= m.limit {
+	switch {
+	case m.gone:
 		return nil
-	}
-	if l == nil {
+	case len(m.out) >= m.limit:
+		m.blocked = true
+		return nil
+	case l == nil:
 		m.setHungry(true)
 		return nil
 	}
 	m.setHungry(false)
 	d := m.give(l)
 	m.relist(l)
+	m.leaveRest()
 	return d
 }
 
@@ -108,6 +112,7 @@ func (m *member) many(run []adapters.Record) []adapters.Record {
 		}
 		m.relist(l)
 	}
+	m.leaveRest()
 	m.blocked = len(run) == was && len(m.out) >= m.limit
 	m.setHungry(len(run) == was && !m.blocked && !m.gone)
 	return run
@@ -119,6 +124,13 @@ func (m *member) relist(l *lane) {
 		l.in.remove(l)
 	}
 	l.place()
+}
+
+// leaveRest has another member look at what this one has left.
+func (m *member) leaveRest() {
+	if m.group.ready.head != nil {
+		m.group.offer()
+	}
 }
 
 // has reports whether d, delivered for the again-th time, is out with the member.
@@ -206,7 +218,5 @@ func (m *member) leave() {
 		g.dissolve()
 		return
 	}
-	if g.ready.head != nil {
-		g.rouse() // the token that woke this member is another's now
-	}
+	m.leaveRest() // the token that woke this member is another's now
 }

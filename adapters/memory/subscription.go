@@ -29,9 +29,7 @@ func (s *subscription) work() {
 		m := d.message()
 		mctx := &messageContext{Context: s.ctx, again: d.again}
 		m.SetContext(mctx)
-		select {
-		case s.messages <- m:
-		case <-s.stopping:
+		if !s.offer(m) {
 			mctx.end(nil)
 			s.settle(d, unoffered)
 			return
@@ -61,6 +59,21 @@ func (s *subscription) work() {
 	}
 }
 
+// offer reports whether somebody took the message before the subscription stopped.
+func (s *subscription) offer(m *message.Message) bool {
+	select {
+	case s.messages <- m: // a reader waits: this costs half of the select below
+		return true
+	default:
+	}
+	select {
+	case s.messages <- m:
+		return true
+	case <-s.stopping:
+		return false
+	}
+}
+
 // lead settles the last record, if there is one, and takes the next; it waits for it. It gives nil
 // when the subscription stops, and tells whether there was more.
 func (s *subscription) lead(last *delivery, f fate) (d *delivery, more bool) {
@@ -70,13 +83,14 @@ func (s *subscription) lead(last *delivery, f fate) (d *delivery, more bool) {
 		t.mu.Lock()
 		if last != nil {
 			s.blocked = false // nobody need be told: this is who waits
+			s.setHungry(false)
 			s.member.settle(last, f)
 			last = nil
 		}
 		if !stopped {
 			d = s.one()
 		}
-		more = d != nil && s.group.ready.head != nil
+		more = d != nil && s.group.ready.head != nil && len(s.out) < s.limit
 		t.unlock()
 		if d != nil || stopped {
 			return d, more

@@ -28,7 +28,7 @@ func TestWatermill(t *testing.T) {
 				Order: order, Bound: 20_000, DrainTimeout: time.Second,
 				Backoff: memory.Backoff{Cap: 10 * time.Millisecond}, // one message is nacked 300 times
 			}
-			t.Cleanup(func() { close(t, broker) }) // the suite leaves subscribers open
+			shutWith(t, broker) // the suite leaves subscribers open
 			tests.TestPubSub(t,
 				tests.Features{
 					ConsumerGroups:  true,
@@ -43,12 +43,5 @@ func TestWatermill(t *testing.T) {
 				},
 			)
 		})
-	}
-}
-
-func close(t *testing.T, b *memory.Broker) {
-	t.Helper()
-	if err := b.Close(); err != nil {
-		t.Errorf("closing the broker: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ type topic struct {
 	groups     []*group
 	queue      list.List // of *pending: publishes that wait for room
 
+	offers  []*group   // that have lanes ready
 	wake    []*member  // to wake when the lock is let go
 	settled []*pending // to complete when the lock is let go
 }
@@ -32,6 +33,11 @@ func (t *topic) unlock() {
 	if t.queue.Len() > 0 {
 		t.admit()
 	}
+	for i, g := range t.offers {
+		g.rouse()
+		t.offers[i] = nil
+	}
+	t.offers = t.offers[:0]
 	if len(t.wake) == 0 && len(t.settled) == 0 {
 		t.mu.Unlock()
 		return
