@@ -21,7 +21,8 @@ var (
 type claim struct {
 	*consumer
 
-	ctx    context.Context //nolint:containedctx // Ownership.
+	given  context.Context //nolint:containedctx // That of Claim: how long to read.
+	ctx    context.Context //nolint:containedctx // Ownership: how long to settle.
 	cancel context.CancelCauseFunc
 	turns  chan struct{} // one Next at a time
 }
@@ -45,7 +46,7 @@ func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapte
 	var claims []*claim
 	var err error
 	for _, topic := range topics {
-		c := &claim{consumer: newConsumer(s, topic), turns: make(chan struct{}, 1)}
+		c := &claim{consumer: newConsumer(s, topic), given: ctx, turns: make(chan struct{}, 1)}
 		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		c.force = func() { c.release(c.errLost()) }
 		if err = c.join(true, s.broker.conf.window); err != nil {
@@ -78,6 +79,15 @@ func (c *claim) letGo() {
 	c.stop(errLetGo)
 	c.timer.Stop()
 	c.release(errLetGo)
+}
+
+// stopped reports whether the claim has stopped reading: at once when its context ends, though stop may
+// be still to come.
+func (c *claim) stopped() bool {
+	if c.given.Err() != nil {
+		c.stop(context.Cause(c.given))
+	}
+	return c.consumer.stopped()
 }
 
 // release gives back what is not finished and ends ownership.
