@@ -134,8 +134,7 @@ func (s *Memory) Return(_ context.Context, r Group) error {
 }
 
 // Due lists what is due, the longest overdue first. Its Changed closes when a group becomes due before
-// all that was reported; the lease of a claim does not close it if the group had a deadline, because
-// whoever waits asks again at that deadline at the latest.
+// Next. In normal operation that is at most once for each group, when it is opened.
 func (s *Memory) Due(_ context.Context, r channel.DueRequest) (channel.Due, error) {
 	x := s.scope(r.Scope)
 	x.mu.Lock()

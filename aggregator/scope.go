@@ -29,6 +29,7 @@ type scope struct {
 	changed  chan struct{} // what Due gave out, nil if nobody waits
 	reported int64         // the latest time that somebody who waits for changed will ask again
 	wake     chan struct{} // changed, to be closed by unlock
+	recent   time.Duration // lease of a claim since the latest Due, of a group without a deadline; 0: none
 }
 
 func newScope(name string) *scope {
@@ -77,7 +78,8 @@ func (x *scope) claim(g *group, now int64, lease time.Duration) Group {
 	g.claims++
 	g.due = after(now, lease)
 	x.heap.set(g)
-	if !known {
+	if !known { // else whoever waits asks again at its deadline at the latest
+		x.recent = lease
 		x.notify(g.due)
 	}
 	return Group{
@@ -191,6 +193,12 @@ func (x *scope) dueAt(now int64, limit int, all bool) (due channel.Due) {
 			}
 			list(g)
 		}
+	}
+	if x.recent > 0 { // ask again in a lease, rather than be woken by each claim
+		if t := after(now, x.recent); t != 0 {
+			next = min(next, t)
+		}
+		x.recent = 0
 	}
 	if x.changed == nil {
 		x.changed, x.reported = make(chan struct{}), next

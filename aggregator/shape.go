@@ -46,8 +46,14 @@ func (a *Aggregator[In, Out]) check() error {
 		name  string
 		value int64
 	}{
-		{"Size", int64(a.Size)}, {"Timeout", int64(a.Timeout)}, {"Idle", int64(a.Idle)}, {"MaxOpen", int64(a.MaxOpen)},
-		{"MaxMembers", int64(a.MaxMembers)}, {"MaxBytes", int64(a.MaxBytes)}, {"Lease", int64(a.Lease)}, {"Remember", int64(a.Remember)},
+		{"Size", int64(a.Size)},
+		{"Timeout", int64(a.Timeout)},
+		{"Idle", int64(a.Idle)},
+		{"MaxOpen", int64(a.MaxOpen)},
+		{"MaxMembers", int64(a.MaxMembers)},
+		{"MaxBytes", int64(a.MaxBytes)},
+		{"Lease", int64(a.Lease)},
+		{"Remember", int64(a.Remember)},
 	} {
 		wrong(f.value < 0, "%s is negative: use 0 for its default", f.name)
 	}

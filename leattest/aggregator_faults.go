@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,31 +110,43 @@ func testAggregatorOneOfMany(t *testing.T, s *aggregatorStore) {
 	if len(seen) != adders*each || len(generations) != len(groups) {
 		t.Fatalf("%d members in %d generations; want %d in %d", len(seen), len(generations), adders*each, len(groups))
 	}
-	// Of many who claim one, one gets it; the same when it is taken over.
+	// Of many who claim, no two get one group.
+	begun := time.Now()
 	s.give(groups[0])
-	for round := range 2 {
-		var got atomic.Int32
-		for range adders {
-			wg.Go(func() {
-				switch _, err := s.Claim(t.Context(), aggregator.ClaimRequest{Scope: aggregatorScope, Key: "k", Lease: time.Hour}); {
-				case err == nil:
-					got.Add(1)
-				case !errors.Is(err, aggregator.ErrBusy):
-					t.Errorf("Claim: %v; want ErrBusy", err)
-				}
-			})
-		}
-		wg.Wait()
-		if round == 0 && got.Load() < 1 || round == 1 && got.Load() > len32(groups)-1 {
-			t.Fatalf("round %d: %d claims", round, got.Load())
-		}
-		if round == 0 {
-			s.expire()
-		}
+	if got := claimAtOnce(s, adders); len(got) != 1 && time.Since(begun) < s.lease/2 || !got[groups[0].Generation] {
+		t.Fatalf("of %d claims with one group free %d were granted", adders, len(got))
+	}
+	s.expire()
+	if got := claimAtOnce(s, adders); len(got) != adders || got[groups[0].Generation] {
+		t.Fatalf("of %d claims with %d leases over %d were granted", adders, len(groups)-1, len(got))
 	}
 }
 
-func len32[T any](s []T) int32 { return int32(len(s)) } //nolint:gosec // A few hundred.
+// claimAtOnce claims n groups of the key k for an hour at once and gives their generations.
+func claimAtOnce(s *aggregatorStore, n int) map[int64]bool {
+	var mu sync.Mutex
+	got := map[int64]bool{}
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			g, err := s.Claim(s.t.Context(), aggregator.ClaimRequest{Scope: aggregatorScope, Key: "k", Lease: time.Hour})
+			if err != nil {
+				if !errors.Is(err, aggregator.ErrBusy) {
+					s.t.Errorf("Claim: %v; want ErrBusy", err)
+				}
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if got[g.Generation] {
+				s.t.Errorf("generation %d was claimed twice at once", g.Generation)
+			}
+			got[g.Generation] = true
+		})
+	}
+	wg.Wait()
+	return got
+}
 
 func testAggregatorFoldOfMany(t *testing.T, s *aggregatorStore) {
 	const adders, each = 8, 25

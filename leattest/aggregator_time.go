@@ -333,7 +333,9 @@ func testAggregatorManyMembers(t *testing.T, s *aggregatorStore) {
 func testAggregatorEntries(t *testing.T, s *aggregatorStore) {
 	in := []channel.Entry{
 		channel.NewEntry("plain text id", "key", channel.Fields{
-			{Name: "traceparent", Value: "00-1-2-01"}, {Name: channel.HeaderHops, Value: "7"}, {Name: "empty", Value: ""},
+			{Name: "traceparent", Value: "00-1-2-01"},
+			{Name: channel.HeaderHops, Value: "7"},
+			{Name: "empty", Value: ""},
 			{Name: "odd", Value: "ä \x00\r\n=;"},
 		}, []byte("bytes \x00\xff")),
 		channel.NewEntry("4bf92f35-77b3-4da6-a3ce-929d0e0e4736", "", nil, []byte{}),
