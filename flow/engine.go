@@ -32,6 +32,11 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 	if err != nil {
 		return nil, err
 	}
+	for _, s := range subs { // all before any reads, or what one has finished is gone for the other
+		if err := s.initialize(); err != nil {
+			return nil, f.errorf("making group %s: %w", s.group, err)
+		}
+	}
 	for _, s := range subs {
 		if err := h.subscribe(s); err != nil {
 			h.halt()
@@ -48,6 +53,21 @@ type subscription struct {
 	group  string
 	sub    message.Subscriber
 	topics map[string][]*inlet // by physical topic
+}
+
+// initialize has a subscriber that hands over claims make its group, so that no message published after
+// Start is missed. Others may refuse to be asked.
+func (s *subscription) initialize() error {
+	init, ok := adapters.As[message.SubscribeInitializer](s.sub)
+	if _, claims := adapters.As[adapters.Claims](s.sub); !ok || !claims {
+		return nil
+	}
+	for topic := range s.topics {
+		if err := init.SubscribeInitialize(topic); err != nil {
+			return err //nolint:wrapcheck // It names the topic.
+		}
+	}
+	return nil
 }
 
 // subscriptions groups the flow's inlets: one subscription per topic and group, however many steps
