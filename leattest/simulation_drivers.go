@@ -1,0 +1,39 @@
+package leattest
+
+import (
+	"context"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+func startEngine(x *process) (end func(), err error) {
+	h, err := x.flow.Start(x.Context(), x, x)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // The caller says what this is.
+	}
+	return h.Stop, nil
+}
+
+func startRouter(x *process) (end func(), err error) {
+	r := message.NewDefaultRouter(watermill.NopLogger{})
+	if _, err := x.flow.AddTo(r, x, x); err != nil {
+		return nil, err //nolint:wrapcheck // As above.
+	}
+	// Not the instance's context: what ends with it does so by its handles.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.Context()))
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	end = func() {
+		cancel()
+		_ = r.Close() // a dead instance's handlers may have ended before
+		<-done
+	}
+	select {
+	case <-r.Running():
+		return end, nil
+	case err := <-done: // it died while it subscribed
+		done <- nil
+		return end, err
+	}
+}
