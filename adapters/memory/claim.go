@@ -120,6 +120,7 @@ func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
 	t := c.group.topic
 	for was := len(run); ; {
 		if c.stopped() {
+			c.sate()
 			return run, c.errStopped()
 		}
 		t.mu.Lock()

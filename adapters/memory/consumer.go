@@ -70,6 +70,15 @@ func (c *consumer) stopped() bool {
 	}
 }
 
+// sate has the consumer no longer wait for records: those it would be woken for are others' now.
+func (c *consumer) sate() {
+	t := c.group.topic
+	t.mu.Lock()
+	c.setHungry(false)
+	c.leaveRest()
+	t.unlock()
+}
+
 // depart gives back what is out and ends the consumer. It may be called again.
 func (c *consumer) depart() {
 	t := c.group.topic

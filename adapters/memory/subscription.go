@@ -92,6 +92,9 @@ func (s *subscription) lead(last *delivery, f fate) (d *delivery, more bool) {
 		}
 		more = d != nil && s.group.ready.head != nil && len(s.out) < s.limit
 		t.unlock()
+		if stopped {
+			s.sate()
+		}
 		if d != nil || stopped {
 			return d, more
 		}
@@ -147,6 +150,7 @@ func (s *subscription) await(m *message.Message, leads *bool) fate {
 			s.pass()
 		case <-stopping:
 			stopping, wake, forced = nil, nil, s.forced
+			s.sate()
 		case <-forced:
 			select {
 			case <-m.Acked(): // in time after all
