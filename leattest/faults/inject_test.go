@@ -22,9 +22,6 @@ var (
 // before: that repeats an effect, by design.
 func (w *world) rarely(n int) func(call, id string) fault {
 	return func(call, id string) fault {
-		if call == "finish" {
-			return none
-		}
 		switch w.dice.roll(n, call, id) {
 		case 0:
 			if call == "commit" {
@@ -47,6 +44,9 @@ func call[R any](p *process, what, id string, f func() (R, error)) (R, error) {
 	happens := none
 	if p.fault != nil {
 		happens = p.fault(what, id)
+	}
+	if what == "finish" && happens < killed { // it gives no answer
+		happens = none
 	}
 	switch happens {
 	case before:

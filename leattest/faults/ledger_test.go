@@ -34,10 +34,10 @@ type ledger struct {
 	keys    map[string]string   // of what was published, by id: its key
 	order   map[string][]string // ids by key, as published
 	effects map[string]int
-	turns   map[string][]string // ids by key, as they had their effect
-	letters map[string]int      // dead letters
-	poison  map[string]bool     // ids that must die
-	may     map[string]bool     // ids that may have effects beyond one
+	turns   []string        // ids as they had their first effect
+	letters map[string]int  // dead letters
+	poison  map[string]bool // ids that must die
+	may     map[string]bool // ids that may have effects beyond one
 	found   map[string]int
 	example map[string]string
 	stats   map[string]int // that the faults have happened
@@ -46,7 +46,7 @@ type ledger struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		keys: map[string]string{}, order: map[string][]string{}, effects: map[string]int{}, turns: map[string][]string{},
+		keys: map[string]string{}, order: map[string][]string{}, effects: map[string]int{},
 		letters: map[string]int{}, poison: map[string]bool{}, may: map[string]bool{}, found: map[string]int{},
 		example: map[string]string{}, stats: map[string]int{},
 	}
@@ -76,9 +76,8 @@ func (l *ledger) dies(id string) {
 func (l *ledger) effect(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.effects[id]++
-	if key := l.keys[id]; key != "" && l.effects[id] == 1 {
-		l.turns[key] = append(l.turns[key], id)
+	if l.effects[id]++; l.effects[id] == 1 {
+		l.turns = append(l.turns, id)
 	}
 }
 
@@ -146,24 +145,30 @@ func (l *ledger) close() report {
 		}
 	}
 	if l.ordered {
-		for key, turns := range l.turns {
-			l.inversions(key, turns)
-		}
+		l.inversions()
 	}
 	l.stats["effects"] += len(l.effects)
 	l.stats["dead letters"] += len(l.letters)
 	return report{faults: l.found, examples: l.example, stats: l.stats}
 }
 
-func (l *ledger) inversions(key string, turns []string) {
-	place := map[string]int{}
-	for i, id := range l.order[key] {
-		place[id] = i
-	}
-	for i := 1; i < len(turns); i++ {
-		if place[turns[i]] < place[turns[i-1]] {
-			l.note(inverted, "key %s: %s before %s", key, turns[i-1], turns[i])
+// inversions finds effects that came before one that was published earlier under the same key.
+func (l *ledger) inversions() {
+	place, last := map[string]int{}, map[string]string{}
+	for _, ids := range l.order {
+		for i, id := range ids {
+			place[id] = i
 		}
+	}
+	for _, id := range l.turns {
+		key := l.keys[id]
+		if key == "" {
+			continue
+		}
+		if before, ok := last[key]; ok && place[id] < place[before] {
+			l.note(inverted, "key %s: %s before %s", key, before, id)
+		}
+		last[key] = id
 	}
 }
 

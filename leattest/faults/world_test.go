@@ -93,18 +93,21 @@ func (w *world) bury() {
 // error, and so there are duplicates.
 func (w *world) put(topic, id, key string, payload []byte) {
 	w.t.Helper()
-	pub := w.broker.Publisher()
-	for {
-		m := message.NewMessage(id, payload)
-		if key != "" {
-			m.Metadata.Set(channel.HeaderKey, key)
-		}
-		if err := pub.Publish(topic, m); err != nil {
-			w.t.Fatalf("publishing %s: %v", id, err)
-		}
-		if w.dice.roll(50, "put", id) > 0 {
-			return
-		}
+	w.put1(topic, id, key, payload)
+	for w.dice.roll(50, "put", id) == 0 {
+		w.put1(topic, id, key, payload)
+	}
+}
+
+// put1 publishes a message from outside, once.
+func (w *world) put1(topic, id, key string, payload []byte) {
+	w.t.Helper()
+	m := message.NewMessage(id, payload)
+	if key != "" {
+		m.Metadata.Set(channel.HeaderKey, key)
+	}
+	if err := w.broker.Publisher().Publish(topic, m); err != nil {
+		w.t.Fatalf("publishing %s: %v", id, err)
 	}
 }
 
