@@ -112,9 +112,15 @@ func (a *Aggregator[In, Out]) Process(m channel.Message[In]) (channel.Result, er
 	if a.Complete != nil {
 		r.Complete = a.Complete(key, m.Body)
 	}
-	got, err := a.add(m, r)
+	var got Added
+	var err error
+	if a.Fold == nil {
+		got, err = a.Store.Add(m.Context(), r)
+	} else {
+		got, err = a.fold(m, r)
+	}
 	if err != nil {
-		return channel.Result{}, err
+		return channel.Result{}, unreachable(err)
 	}
 	switch got.State {
 	case Opened:
@@ -162,29 +168,14 @@ func (a *Aggregator[In, Out]) remember() time.Duration {
 
 func (a *Aggregator[In, Out]) once() bool { return a.DropLate || a.LateTo != "" }
 
-// add calls the store. Its errors are not the message's, so that no outage sends a message to the dead
-// letter; those of Fold are.
-func (a *Aggregator[In, Out]) add(m channel.Message[In], r AddRequest) (Added, error) {
-	if a.Fold == nil {
-		got, err := a.Store.Add(m.Context(), r)
-		return got, unreachable(err)
-	}
-	f := folding[In, Out]{a: a, key: r.Key, member: m}
-	r.Fold = f.fold
-	got, err := a.Store.Add(m.Context(), r)
-	if f.err != nil {
-		return got, f.err
-	}
-	return got, unreachable(err)
-}
-
-// unreachable makes an error that says nothing of itself one of a store that is down.
+// unreachable makes an error of a store that says nothing of itself Later: the store is down, and no
+// outage sends a message to the dead letter.
 func unreachable(err error) error {
-	if err == nil || channel.IsPermanent(err) {
+	if _, later := channel.IsLater(err); later || channel.IsPermanent(err) {
 		return err
 	}
-	if _, later := channel.IsLater(err); later {
-		return err
+	if own, ok := errors.AsType[*foldError](err); ok {
+		return own.err
 	}
 	return channel.Later(err, 0)
 }

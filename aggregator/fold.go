@@ -12,22 +12,33 @@ type folding[In, Out any] struct {
 	a      *Aggregator[In, Out]
 	key    string
 	member channel.Message[In]
-	err    error // of Fold, not of the store
+}
+
+// A foldError is the member's own, not the store's.
+type foldError struct{ err error }
+
+func (f *foldError) Error() string { return f.err.Error() }
+func (f *foldError) Unwrap() error { return f.err }
+
+// fold adds a member to a folded group.
+func (a *Aggregator[In, Out]) fold(m channel.Message[In], r AddRequest) (Added, error) {
+	f := folding[In, Out]{a: a, key: r.Key, member: m}
+	r.Fold = f.fold
+	return a.Store.Add(m.Context(), r) //nolint:wrapcheck // Process tells its errors apart.
 }
 
 // fold is AddRequest.Fold. The state is an entry whose body is the Out; it has the id and key of the
 // group's first member and the most hops of any.
 func (f *folding[In, Out]) fold(state channel.Entry, first bool) (next channel.Entry, complete bool, err error) {
-	defer func() { f.err = err }()
 	var acc Out
 	member := f.member.Entry()
 	if first {
 		state = member
 	} else if acc, err = channel.Body[Out](state); err != nil {
-		return next, false, fmt.Errorf("reading the state of group %q: %w", f.key, err)
+		return next, false, &foldError{fmt.Errorf("reading the state of group %q: %w", f.key, err)}
 	}
 	if acc, err = f.a.Fold(acc, f.member.Body); err != nil {
-		return next, false, fmt.Errorf("folding into group %q: %w", f.key, err)
+		return next, false, &foldError{fmt.Errorf("folding into group %q: %w", f.key, err)}
 	}
 	arrival := channel.Arrival{
 		Topic: string(f.a.To), Scope: f.member.Scope(), ID: state.ID(), Key: state.Key(), Body: acc, HasBody: true,

@@ -19,7 +19,7 @@ import (
 // The zero value is ready. It is safe for concurrent use and must not be copied. Steps of one store do
 // not wait for each other: there is one lock a scope.
 type Memory struct {
-	MaxRemembered int // ids a scope, 32 to 64 bytes each; 0: 1,000,000
+	MaxRemembered int // ids a scope, 34 to 68 bytes each; 0: 1,000,000
 
 	mu     sync.Mutex // of writes to scopes
 	scopes atomic.Pointer[map[string]*scope]
