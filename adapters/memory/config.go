@@ -26,7 +26,7 @@ type Backoff struct {
 // pause is the time to wait after the n-th nack in a row, from 1.
 func (b Backoff) pause(n int) time.Duration {
 	most := b.Cap
-	if n--; n < 62 && b.Base <= b.Cap>>n {
+	if n = max(n-1, 0); b.Base <= b.Cap>>n { // so that shifting cannot overflow
 		most = b.Base << n
 	}
 	return rand.N(most) //nolint:gosec // Jitter is no secret.
