@@ -64,7 +64,8 @@ func (d Delivery) ID(id string) Delivery {
 	return d
 }
 
-// Set gives the delivery with a header set.
+// Set gives the delivery with a header set. The empty value takes a header away that the delivery would
+// inherit.
 func (d Delivery) Set(name, value string) Delivery {
 	d.x = d.extra()
 	d.x.fields = append(slices.Clip(d.x.fields), Field{name, value})
@@ -135,15 +136,27 @@ func (d *Delivery) Err() error {
 
 // Get gives a header that the delivery itself sets, "" if it does not.
 func (d *Delivery) Get(name string) string {
+	value, _ := d.Lookup(name)
+	return value
+}
+
+// Lookup gives a header that the delivery itself sets, or takes away (""), and whether it does.
+func (d *Delivery) Lookup(name string) (value string, ok bool) {
 	if d.x == nil {
-		return ""
+		return "", false
 	}
-	return d.x.fields.Get(name)
+	fs := d.x.fields
+	for i := len(fs) - 1; i >= 0; i-- {
+		if fs[i].Name == name {
+			return fs[i].Value, true
+		}
+	}
+	return "", false
 }
 
 // sequence numbers ds as the parts of one Message Sequence that e is split into. All share their
 // headers' memory: one allocation each for fields and extras.
-func sequence(e *Envelope, ds []*Delivery) {
+func sequence(e *Envelope, ds []Delivery) {
 	const each = 3
 	per := each
 	outer := ""
@@ -156,8 +169,8 @@ func sequence(e *Envelope, ds []*Delivery) {
 	}
 	id, size := e.ID(), itoa(len(ds))
 	fields, extras := make(Fields, 0, per*len(ds)), make([]extra, len(ds))
-	for i, d := range ds {
-		at := len(fields)
+	for i := range ds {
+		d, at := &ds[i], len(fields)
 		fields = append(fields, Field{HeaderSequence, id}, Field{HeaderSequenceIndex, itoa(i)}, Field{HeaderSequenceSize, size})
 		if outer != "" {
 			fields = append(fields, Field{HeaderSequenceOuter, outer})

@@ -2,7 +2,10 @@ package channel
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -184,67 +187,92 @@ func (e *Envelope) takes(name string) bool {
 // Fields gives all headers as they leave for a broker: own, inherited, and the engine's (hops,
 // conversation, original id, content type). The slice is new.
 func (e *Envelope) Fields() Fields {
-	fs := make(Fields, 0, 12)
-	fs = e.collect(fs)
+	fs := e.collect(make(Fields, 0, 12))
 	if e.cause == nil {
 		return fs
 	}
-	fs = append(fs, Field{HeaderHops, strconv.Itoa(e.Hops())})
-	root := e.Root()
-	if !root.tick && fs.Get(HeaderConversation) == "" && !e.bare {
-		fs = append(fs, Field{HeaderConversation, root.ID()})
+	fs = fs.with(HeaderHops, strconv.Itoa(e.Hops()))
+	if first := e.began(); first != e && fs.Get(HeaderConversation) == "" {
+		fs = fs.with(HeaderConversation, first.ID())
 	}
 	if e.forwarded {
-		original := e.cause.Get(HeaderOriginal)
-		if original == "" {
-			original = e.cause.ID()
-		}
-		fs = append(fs, Field{HeaderOriginal, original})
-	} else if e.hasBody && fs.Get(HeaderContentType) == "" {
-		if _, raw := e.body.([]byte); !raw {
-			fs = append(fs, Field{HeaderContentType, e.codecs.For(e.topic, "").ContentType()})
+		fs = fs.with(HeaderOriginal, e.original())
+	}
+	if w := e.written(); w.cause != nil && w.hasBody && fs.Get(HeaderContentType) == "" {
+		if _, raw := w.body.([]byte); !raw {
+			fs = fs.with(HeaderContentType, e.codecs.For(w.topic, "").ContentType())
 		}
 	}
 	return fs
 }
 
+// began is the message that began e's conversation: a bare one and one that time caused begin their own.
+func (e *Envelope) began() *Envelope {
+	for e.cause != nil && !e.bare && !e.cause.tick {
+		e = e.cause
+	}
+	return e
+}
+
+// written is the message whose topic chose the codec of e's bytes: e, unless it was forwarded, for then
+// the bytes are what they were before.
+func (e *Envelope) written() *Envelope {
+	for e.forwarded && e.cause != nil {
+		e = e.cause
+	}
+	return e
+}
+
+// original is the id of what was forwarded, over any number of hops, to become e.
+func (e *Envelope) original() string {
+	for e.forwarded && e.cause != nil {
+		e = e.cause
+		if id := e.Get(HeaderOriginal); id != "" {
+			return id
+		}
+	}
+	return e.ID()
+}
+
 // collect appends every header that Get finds, each once.
 func (e *Envelope) collect(fs Fields) Fields {
-	has := func(name string) bool {
-		for i := range fs {
-			if fs[i].Name == name {
-				return true
-			}
-		}
-		return false
-	}
 	forwarded, derived := false, false
 	passes := func(name string) bool {
 		return !derived && !forwarded || inherited(name) || !derived && (name == HeaderContentType || name == HeaderSchema)
 	}
-	for x := e; ; x = x.cause {
-		fields := x.own()
-		for i := len(fields) - 1; i >= 0; i-- {
-			if f := fields[i]; passes(f.Name) && !has(f.Name) {
-				fs = append(fs, f)
-			}
+	add := func(f Field) {
+		if passes(f.Name) && !slices.ContainsFunc(fs, func(x Field) bool { return x.Name == f.Name }) {
+			fs = append(fs, f)
 		}
-		if x.cause == nil {
-			if x.headers != nil {
-				for k, v := range x.headers.All() {
-					if passes(k) && !has(k) {
-						fs = append(fs, Field{k, v})
-					}
-				}
-			}
-			return fs
+	}
+	addAll := func(from Fields) { // of fields with one name the last counts
+		for i := len(from) - 1; i >= 0; i-- {
+			add(from[i])
 		}
+	}
+	x := e
+	for ; x.cause != nil; x = x.cause {
+		addAll(x.own())
 		if x.bare {
-			return fs
+			break
 		}
 		forwarded = true
 		derived = derived || !x.forwarded
 	}
+	if x.cause == nil {
+		addAll(x.own())
+		switch hs := x.headers.(type) {
+		case nil:
+		case Fields:
+			addAll(hs)
+		default:
+			for name, value := range hs.All() {
+				add(Field{name, value})
+			}
+		}
+	}
+	// An empty value took a header away.
+	return slices.DeleteFunc(fs, func(f Field) bool { return f.Value == "" })
 }
 
 // Hops counts the hops behind the message: those it arrived with and those since.
@@ -255,14 +283,15 @@ func (e *Envelope) Hops() int {
 	e.hasHops = true
 	switch {
 	case e.cause != nil:
-		e.hops = int32(e.cause.Hops() + 1) //nolint:gosec // Bounded by MaxHops.
+		n := e.cause.Hops()
 		if e.x != nil {
-			e.hops = max(e.hops, e.x.hops+1)
+			n = max(n, int(e.x.hops))
 		}
+		e.hops = int32(min(n, math.MaxInt32-1)) + 1 //nolint:gosec // It stays at the most there is.
 	case e.headers != nil:
-		if n, err := strconv.ParseInt(e.headers.Get(HeaderHops), 10, 32); err == nil && n > 0 {
-			e.hops = int32(n)
-		}
+		// Too many to read is the most there is, so that no header can bring a loop back to its start.
+		n, _ := strconv.ParseInt(e.headers.Get(HeaderHops), 10, 32)
+		e.hops = int32(max(n, 0)) //nolint:gosec // ParseInt was told 32 bits.
 	}
 	return int(e.hops)
 }
@@ -282,13 +311,16 @@ func (e *Envelope) Payload() ([]byte, error) {
 	if e.payload != nil || !e.hasBody || e.deleted {
 		return e.payload, nil
 	}
-	b, err := encode(e.codecs, e.topic, e.Get(HeaderContentType), e.body)
+	w := e.written()
+	b, err := encode(e.codecs, w.topic, w.Get(HeaderContentType), e.body)
 	if err != nil {
 		return nil, err
 	}
 	e.payload = b
 	return b, nil
 }
+
+var errNoBytes = errors.New("the codec gave nil: an empty payload is []byte{}")
 
 func encode(codecs *Codecs, topic, contentType string, body any) ([]byte, error) {
 	if raw, ok := body.([]byte); ok {
@@ -298,6 +330,9 @@ func encode(codecs *Codecs, topic, contentType string, body any) ([]byte, error)
 		return raw, nil
 	}
 	b, err := codecs.For(topic, contentType).Encode(body)
+	if err == nil && b == nil {
+		err = errNoBytes
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding %T for topic %s: %w: %w", body, topic, ErrEncode, err)
 	}
@@ -333,7 +368,7 @@ func watermill(ctx context.Context, id, key string, fs Fields, payload []byte) *
 // Entry gives the message at rest: what a store may keep when the envelope is gone.
 func (e *Envelope) Entry() Entry {
 	x := Entry{
-		uid: e.UID(), id: e.id, key: e.key, topic: e.topic, codecs: e.codecs, hops: int32(e.Hops()), //nolint:gosec // Bounded by MaxHops.
+		uid: e.UID(), id: e.id, key: e.key, topic: e.written().topic, codecs: e.codecs, hops: int32(e.Hops()), //nolint:gosec // Bounded by MaxHops.
 		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted,
 	}
 	if e.cause == nil && e.x == nil {
@@ -341,10 +376,10 @@ func (e *Envelope) Entry() Entry {
 		return x
 	}
 	// The common case, a direct hop from what arrived, shares the headers of both.
-	if c := e.cause; c != nil && c.cause == nil && !e.bare && c.x == nil {
-		x.fields, x.base, x.derived, x.forwarded = e.own(), c.headers, true, e.forwarded
+	if c := e.cause; c != nil && c.cause == nil && !e.bare && !c.tick && c.x == nil {
+		x.fields, x.base, x.cause, x.forwarded = e.own(), c.headers, c.ID(), e.forwarded
 		return x
 	}
-	x.fields = e.collect(nil)
+	x.fields = e.Fields()
 	return x
 }

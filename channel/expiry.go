@@ -46,5 +46,5 @@ func (x Expiry) Enter(e *Envelope) (Result, Exit, error) {
 }
 
 func (x Expiry) expired(e *Envelope) Result {
-	return Send(ForwardRaw(x.To, e)).As(Expired)
+	return Send(ForwardRaw(x.To, e).Set(HeaderExpires, "")).As(Expired) // it has expired once
 }

@@ -17,6 +17,10 @@ func (w *work) attempt() (err error) {
 			err = panicked(p)
 		}
 	}()
+	if only := w.env.Get(channel.HeaderOnly); only != "" && only != w.env.Scope() {
+		w.res = channel.Drop(putBackElsewhere)
+		return nil
+	}
 	if err := w.limit(&w.env); err != nil {
 		return err
 	}
@@ -25,6 +29,9 @@ func (w *work) attempt() (err error) {
 	}
 	return w.ready()
 }
+
+// putBackElsewhere is the reason under which a step drops what PutBack meant for another.
+const putBackElsewhere = "put back for another step"
 
 // tree runs a message through a step and, over direct hops, what follows from it.
 func (w *work) tree(e *channel.Envelope, r *channel.Result, in *inlet) error {
@@ -85,8 +92,9 @@ func (w *work) around(e *channel.Envelope, in *inlet, r *channel.Result) (err er
 			err = panicked(p)
 		}
 		for i := len(exits) - 1; i >= 0; i-- {
-			err = guard(func() (err error) { //nolint:nonamedreturns // The exit gives both.
-				*r, err = exits[i](*r, err)
+			cause := err
+			err = guard(func() (err error) {
+				*r, err = exits[i](*r, cause)
 				return err
 			})
 		}
@@ -131,7 +139,8 @@ func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int)
 		c := &n.env
 		n.in = next
 		c.Follow(e, d, o.ordinal(s, r, i), next.step.scope)
-		if d.Get(channel.HeaderExpires) != "" {
+		if _, own := d.Lookup(channel.HeaderExpires); own { // not its cause's
+			c.SetContext(w.ctx)
 			w.failed, w.failedEnv = next, c
 			if err := w.limit(c); err != nil {
 				return err

@@ -2,11 +2,15 @@ package flow_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
+	"time"
 
+	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
+	"github.com/leat-go/leat/idempotency"
 	"github.com/leat-go/leat/router"
 	"github.com/leat-go/leat/translator"
 )
@@ -103,4 +107,118 @@ func BenchmarkFilterTranslateRoute(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+type line struct {
+	Order string
+	N     int
+}
+
+type cart struct {
+	ID    string
+	Lines []line
+}
+
+type packed struct {
+	ID string
+	N  int
+}
+
+const (
+	carts  channel.Topic[*cart]  = "carts"
+	lines  channel.Topic[line]   = "lines"
+	packs  channel.Topic[packed] = "packed"
+	copies                       = 1 << 20
+)
+
+func pack() *aggregator.Aggregator[line, packed] {
+	return &aggregator.Aggregator[line, packed]{
+		Correlate: func(l line) string { return l.Order },
+		Combine:   func(id string, ls []line) (packed, error) { return packed{id, len(ls)}, nil },
+		To:        packs, Size: 10, Timeout: time.Minute, Store: &aggregator.Memory{MaxRemembered: 100_000},
+	}
+}
+
+// BenchmarkSplitAggregate splits an order into ten lines and packs them again: ns/part.
+func BenchmarkSplitAggregate(b *testing.B) {
+	h := start(b,
+		flow.Step("split", carts, router.Split(func(c *cart) []line { return c.Lines }, lines)),
+		flow.Step("pack", lines, pack()),
+		flow.Step("ship", packs, endpoint.Do(sink[packed])),
+		flow.Direct(carts, lines, packs))
+	feed := into(b, h, carts)
+	c := &cart{ID: "o1", Lines: make([]line, 10)}
+	for i := range c.Lines {
+		c.Lines[i] = line{"o1", i}
+	}
+	ids := uuids(copies)
+	ctx := context.Background()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := feed(ctx, ids[n&(copies-1)], c); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(10*n), "ns/part")
+}
+
+// BenchmarkAggregate collects the members of 1,000 keys in groups of ten.
+func BenchmarkAggregate(b *testing.B) {
+	h := start(b,
+		flow.Step("pack", lines, pack()),
+		flow.Step("ship", packs, endpoint.Do(sink[packed])),
+		flow.Direct(lines, packs))
+	feed := into(b, h, lines)
+	ls := make([]line, 1000)
+	for i := range ls {
+		ls[i] = line{"k" + strconv.Itoa(i), i}
+	}
+	ids := uuids(copies)
+	ctx := context.Background()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := feed(ctx, ids[n&(copies-1)], ls[n%1000]); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+}
+
+// BenchmarkIdempotent has a receiver remember a million ids.
+func BenchmarkIdempotent(b *testing.B) {
+	ids := uuids(copies)
+	ctx := context.Background()
+	o := &order{}
+	fresh := func() flow.Feed[*order] {
+		seen := &idempotency.Memory{Max: 2 * copies, Expect: copies}
+		h := start(b,
+			flow.Step("do", in, endpoint.Do(sink[*order]), flow.Around(idempotency.Receiver{Store: seen})),
+			flow.Direct(in))
+		return into(b, h, in)
+	}
+	feed := fresh()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if n == copies {
+			b.StopTimer()
+			feed, n = fresh(), 0
+			b.StartTimer()
+		}
+		if err := feed(ctx, ids[n], o); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+}
+
+func uuids(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = channel.DeriveID("bench", strconv.Itoa(i)).String()
+	}
+	return ids
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 )
 
@@ -67,18 +68,31 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 		p = []byte{}
 	}
 	hs := withoutDead(x.Headers())
-	own := w.deadHeaders(in, x, cause)
 	o := w.outgoing()
 	o.Context, o.Topic, o.ID, o.Key, o.Payload = w.ctx, w.flow.prefix+string(in.step.policy.DeadLetter), x.ID(), x.Key(), p
-	o.Headers = append(hs, own...)
+	o.Headers = append(hs, w.deadHeaders(in, x, cause)...)
 	if w.flow.limits.Check(p, o.Headers) == nil {
 		return
 	}
-	sum := sha256.Sum256(p)
-	o.Payload = p[:min(len(p), deadNotice)]
-	o.Headers = append(own,
-		channel.Field{Name: DeadTruncated, Value: strconv.Itoa(len(p))},
+	shrink(o)
+}
+
+// shrink makes a dead letter a notice: the first bytes, their number and sum, and the headers about the
+// failure. It does so once.
+func shrink(o *adapters.Outgoing) {
+	if o.Headers.Get(DeadTruncated) != "" {
+		return
+	}
+	sum := sha256.Sum256(o.Payload)
+	fs := make(channel.Fields, 0, len(o.Headers))
+	for _, f := range o.Headers {
+		if strings.HasPrefix(f.Name, deadPrefix) {
+			fs = append(fs, f)
+		}
+	}
+	o.Headers = append(fs, channel.Field{Name: DeadTruncated, Value: strconv.Itoa(len(o.Payload))},
 		channel.Field{Name: DeadSHA256, Value: hex.EncodeToString(sum[:])})
+	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
 }
 
 // deadScopeAt is where deadHeaders has DeadScope.

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -19,10 +20,25 @@ type sender interface {
 // senderOf gives a publisher's own batches, or publishes one by one, so that it is known of each message
 // whether it went out.
 func senderOf(pub message.Publisher) sender {
+	if pub == nil {
+		return noPublisher{}
+	}
 	if b, ok := adapters.As[adapters.BatchPublisher](pub); ok {
 		return b
 	}
 	return oneByOne{pub}
+}
+
+// noPublisher stands for the publisher of a flow that was given none because nothing leaves it.
+type noPublisher struct{}
+
+var errNoPublisher = errors.New("the flow was started without a publisher, and this leaves it: give Start one")
+
+func (noPublisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
+	for _, o := range outs {
+		o.Err = errNoPublisher
+	}
+	done(outs)
 }
 
 type oneByOne struct{ pub message.Publisher }

@@ -56,6 +56,10 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 			h.open(s)
 		}
 	}
+	context.AfterFunc(h.ctx, func() {
+		<-h.empty
+		close(h.done)
+	})
 	return h, nil
 }
 

@@ -128,6 +128,8 @@ func (w *work) published() next {
 			w.log().Warn("best-effort delivery lost", "topic", o.Topic, "error", o.Err)
 			w.spare = append(w.spare, o)
 			continue
+		case o.Owner == nil && errors.Is(o.Err, channel.ErrTooLarge): // a dead letter, and the publisher's limits are below the flow's
+			shrink(o)
 		case channel.IsPermanent(o.Err), o.NoWait && errors.Is(o.Err, adapters.ErrFull):
 			permanent = errors.Join(permanent, o.Err)
 		}
