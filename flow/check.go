@@ -100,6 +100,9 @@ func (f *Flow) checkStep(s *step) {
 		if f.direct[dl] {
 			f.wrong(s, "its dead letter %s is direct: a dead letter leaves the process", dl)
 		}
+		if channel.IsPattern(dl) {
+			f.wrong(s, "its dead letter %s is a pattern: name one topic", dl)
+		}
 		if dl == s.in {
 			f.wrong(s, "its dead letter %s is its own topic", dl)
 		}

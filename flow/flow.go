@@ -151,7 +151,7 @@ func (s *step) resolve(d *draft) {
 			f.wrong(s, "interceptor %d of Around is nil", i)
 			continue
 		}
-		shapes = append(shapes, ic.Shape())
+		shapes = append(shapes, shapeOf(d, s, ic))
 	}
 	for _, sh := range shapes {
 		if sh.Err != nil {

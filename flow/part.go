@@ -37,7 +37,7 @@ func Step[T any](name string, in channel.Topic[T], block channel.Processor[T], p
 		if block == nil {
 			d.flow.wrong(s, "its block is nil")
 		} else {
-			s.shape = block.Shape()
+			s.shape = shapeOf(d, s, block)
 			s.stage = channel.Erase(block)
 		}
 		s.add(d, parts)
@@ -51,7 +51,7 @@ func Source(name string, src channel.Source, parts ...Part) Part {
 		if src == nil {
 			d.flow.wrong(s, "its source is nil")
 		} else {
-			s.shape = src.Shape()
+			s.shape = shapeOf(d, s, src)
 		}
 		s.add(d, parts)
 	})
@@ -71,6 +71,14 @@ func Batch[T any](name string, in channel.Topic[T], _ channel.Batcher[T], _ Batc
 		s.add(d, parts)
 		d.flow.wrong(s, "batches are %w yet: use flow.Step", channel.ErrNotCarried)
 	})
+}
+
+// shapeOf asks for a shape. What has none to give, a nil pointer, is a mistake like others.
+func shapeOf(d *draft, s *step, v interface{ Shape() channel.Shape }) (sh channel.Shape) {
+	if err := guard(func() error { sh = v.Shape(); return nil }); err != nil {
+		d.flow.wrong(s, "the Shape of its %T: %w: is it a nil pointer?", v, err)
+	}
+	return sh
 }
 
 func (s *step) add(d *draft, parts []Part) {
@@ -105,7 +113,11 @@ func Direct(topics ...channel.Address) Part {
 			d.flow.wrong(s, "Direct stands for the whole flow: give it to New")
 			return
 		}
-		for _, t := range topics {
+		for i, t := range topics {
+			if t == nil {
+				d.flow.errs = append(d.flow.errs, d.flow.errorf("Direct: topic %d is nil", i))
+				continue
+			}
 			name, _ := t.Address()
 			if !d.direct[name] {
 				d.order = append(d.order, name)
@@ -166,7 +178,11 @@ func Codec(c channel.Codec, topics ...channel.Address) Part {
 			if len(topics) == 0 {
 				f.codecs.Default = c
 			}
-			for _, t := range topics {
+			for i, t := range topics {
+				if t == nil {
+					f.errs = append(f.errs, f.errorf("Codec: topic %d is nil", i))
+					continue
+				}
 				name, _ := t.Address()
 				f.codecs.Topics[name] = c
 			}
