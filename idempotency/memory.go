@@ -142,10 +142,10 @@ func (m *Memory) find(name, key string) (*shard, channel.ID, uint64) {
 	return &sc.shards[int(h>>32)&(len(sc.shards)-1)], id, h
 }
 
-// place finds a claim's shard. A claim that somebody put together from scope, key and token has no
-// place and is looked for.
+// place finds a claim's shard. A claim that somebody put together from scope, key and token, or that
+// another Memory gave, has no place here and is looked for.
 func (m *Memory) place(c *Claim) *shard {
-	if c.shard != nil {
+	if c.shard != nil && c.shard.owner == m {
 		return c.shard
 	}
 	s, key, hash := m.find(c.Scope, c.Key)
@@ -188,7 +188,7 @@ func (m *Memory) newScope() *scope {
 	now := time.Now()
 	for i := range sc.shards {
 		s := &sc.shards[i]
-		s.start = now
+		s.owner, s.start = m, now
 		// Tokens grow over restarts, as long as the clock does.
 		s.token = uint64(now.UnixNano()) //nolint:gosec // After 1970.
 		s.most, s.mostBytes = min(max(1, most/n/2), maxMarks), max(1, bytes/n/2)

@@ -18,15 +18,17 @@ type place struct {
 // in two, young and old. Done keys are only ever added. When young is full, or its keys are out of
 // date, old is emptied and the two change places: nothing is deleted one by one.
 type shard struct {
-	mu        sync.Mutex
+	owner *Memory
+	start time.Time // its clock counts from here
+
+	mu        sync.Mutex // held for all below
 	running   claims
 	young     marks
 	old       marks
-	start     time.Time // its clock counts from here
-	token     uint64    // the last one given
-	most      int       // keys in young
-	mostBytes int       // of results in young
-	longest   int64     // the longest Remember seen
+	token     uint64 // the last one given
+	most      int    // keys in young
+	mostBytes int    // of results in young
+	longest   int64  // the longest Remember seen
 	forgotten uint64
 }
 
@@ -117,8 +119,9 @@ func (s *shard) commit(r *CommitRequest) bool {
 	s.running.remove(i)
 
 	now := s.now()
-	if len(s.young.list) >= s.most || s.young.bytes >= s.mostBytes ||
-		len(s.young.list) > 0 && now-s.young.since > s.longest {
+	n := len(s.young.list)
+	// When young began longer ago than anything is remembered, all that is in old is out of date.
+	if n >= s.most || n > 0 && (s.young.bytes+len(r.Result) > s.mostBytes || now-s.young.since >= s.longest) {
 		s.swap(now)
 	}
 	s.longest = max(s.longest, int64(r.Remember))
