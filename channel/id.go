@@ -87,7 +87,7 @@ func parseUUID(s string) (id ID, ok bool) {
 	bad := byte(0)
 	i := 0
 	for n := range id {
-		if s[i] == '-' {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
 			i++
 		}
 		hi, lo := hexValue[s[i]], hexValue[s[i+1]]
