@@ -82,13 +82,10 @@ func Stream(seq iter.Seq2[Delivery, error]) Result {
 
 // And gives the result with more deliveries, whatever it was: a tap adds its copy this way.
 func (r Result) And(ds ...Delivery) Result {
-	for _, d := range ds {
-		if !r.sends {
-			r.sends, r.first = true, d
-			continue
-		}
-		r.more = append(slices.Clip(r.more), d)
+	if len(ds) > 0 && !r.sends {
+		r.sends, r.first, ds = true, ds[0], ds[1:]
 	}
+	r.more = append(slices.Clip(r.more), ds...)
 	return r
 }
 
@@ -105,20 +102,16 @@ func (r Result) Releases(n int) Result {
 	return r
 }
 
-// Sequence numbers what the result sends as the parts of one Message Sequence that m was split into:
-// headers HeaderSequence, HeaderSequenceIndex, HeaderSequenceSize. A split of a split keeps the outer
-// sequence in HeaderSequenceOuter.
-func Sequence[T any](m Message[T], r Result) Result {
-	n := r.Len()
-	ds := make([]*Delivery, n)
-	if n > 1 {
-		r.more = append([]Delivery(nil), r.more...)
+// Sequence sends the parts of one Message Sequence that m was split into, numbered by the headers
+// HeaderSequence, HeaderSequenceIndex and HeaderSequenceSize. A split of a split keeps the outer
+// sequence in HeaderSequenceOuter. The slice is the result's from now on. Without parts it is the zero
+// Result.
+func Sequence[T any](m Message[T], parts []Delivery) Result {
+	if len(parts) == 0 {
+		return Result{}
 	}
-	for i := range ds {
-		ds[i] = r.At(i)
-	}
-	sequence(m.env, ds)
-	return r
+	sequence(m.env, parts)
+	return Result{outcome: Sent, sends: true, first: parts[0], more: parts[1:]}
 }
 
 // Settle has f called exactly once, after everything the result sends is published (in a transaction:
@@ -127,6 +120,9 @@ func Sequence[T any](m Message[T], r Result) Result {
 // and comes again.
 func (r Result) Settle(f func(ctx context.Context, err error) error) Result {
 	inner := r.settle
+	if f == nil {
+		return r
+	}
 	if inner == nil {
 		r.settle = f
 		return r

@@ -65,7 +65,7 @@ func (s Splitter[T, P]) Process(m channel.Message[T]) (channel.Result, error) {
 			ds[i] = ds[i].Key(s.EachKey(parts[i]))
 		}
 	}
-	return channel.Sequence(m, channel.Send(ds[0], ds[1:]...)), nil
+	return channel.Sequence(m, ds), nil
 }
 
 // Shape has the outlet "part".
