@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A Codec writes and reads bodies: the Format Indicator's other half. Topics of type []byte never
 // meet one. Implementations are safe for concurrent use.
 type Codec interface {
+	// Encode gives the bytes of a body. Nil without an error is refused with ErrEncode, for it would be
+	// a tombstone: an empty payload is []byte{}.
 	Encode(body any) ([]byte, error)
-	// Decode reads payload into body, a pointer. It must not keep payload.
+	// Decode reads payload into body, a pointer. It must not keep payload, nor quote it in its error,
+	// which is logged and travels in headers.
 	Decode(payload []byte, body any) error
 	// ContentType is what HeaderContentType says of payloads of this codec.
 	ContentType() string
@@ -24,9 +28,13 @@ func (JSON) Encode(body any) ([]byte, error) {
 	return json.Marshal(body) //nolint:wrapcheck // The envelope names topic and type.
 }
 
-// Decode is json.Unmarshal.
+// Decode is json.Unmarshal. Its error wraps that of encoding/json and names type, field and offset, but
+// no value: what a payload says is not for logs.
 func (JSON) Decode(payload []byte, body any) error {
-	return json.Unmarshal(payload, body) //nolint:wrapcheck // The envelope names topic and type.
+	if err := json.Unmarshal(payload, body); err != nil {
+		return discreetJSON(err)
+	}
+	return nil
 }
 
 // ContentType is "application/json".
@@ -90,3 +98,28 @@ func (c *Codecs) For(topic, contentType string) Codec {
 	}
 	return JSON{}
 }
+
+// discreetJSON gives an error of encoding/json a text that quotes nothing of what was read: "number 42"
+// is a number, and what a type's own UnmarshalJSON says (time.Time quotes its input) is not repeated.
+func discreetJSON(err error) error {
+	text := fmt.Sprintf("a JSON value was refused with a %T", err)
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		text = fmt.Sprintf("no JSON, or cut short, at byte %d", s.Offset)
+	} else if u, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind, _, _ := strings.Cut(u.Value, " ")
+		text = fmt.Sprintf("JSON %s at byte %d does not fit %v", kind, u.Offset, u.Type)
+		if u.Field != "" {
+			text += " of field " + u.Field
+		}
+	}
+	return &discreetError{text, err}
+}
+
+// A discreetError has a text of its own; what it wraps may quote a message and is for matching alone.
+type discreetError struct {
+	text string
+	err  error
+}
+
+func (d *discreetError) Error() string { return d.text }
+func (d *discreetError) Unwrap() error { return d.err }

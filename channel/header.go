@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -63,7 +64,8 @@ type Headers interface {
 // A Field is one header.
 type Field struct{ Name, Value string }
 
-// Fields are headers as a short list: cheaper than a map up to a few dozen.
+// Fields are headers as a short list: cheaper than a map up to a few dozen. Of fields with one name the
+// last counts.
 type Fields []Field
 
 // Get gives the value of the last field of that name, "" if there is none.
@@ -76,7 +78,18 @@ func (fs Fields) Get(name string) string {
 	return ""
 }
 
-// All yields every field.
+// with gives fs with the header's value replaced, or added. It may change fs.
+func (fs Fields) with(name, value string) Fields {
+	for i := len(fs) - 1; i >= 0; i-- {
+		if fs[i].Name == name {
+			fs[i].Value = value
+			return fs
+		}
+	}
+	return append(fs, Field{name, value})
+}
+
+// All yields every field, also those that do not count.
 func (fs Fields) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for i := range fs {
@@ -105,22 +118,23 @@ func (m Metadata) All() iter.Seq2[string, string] {
 }
 
 // A Header is a header's name that knows the type of its value, as a Topic knows its body's.
-// Strings are written as they are, numbers, booleans, durations and times in Go's and RFC 3339's
-// notation, everything else as JSON.
+// A string is written as it is, an int, int64, bool or time.Duration in Go's notation, a time.Time in
+// RFC 3339's, and every other type, a named string too, as JSON. An empty string is no header.
 //
 //	const Tenant channel.Header[string] = "tenant"
 //	const Weight channel.Header[int] = "weight"
 type Header[V any] string
 
-// Get reads the header from a message. It gives false if the message has none, and an error that
-// names the header if what it has cannot be read as a V.
+// Get reads the header from a message. It gives false if the message has none, and a permanent error
+// that names the header, and not its value, if what it has cannot be read as a V.
 func (h Header[V]) Get(m interface{ Get(name string) string }) (v V, ok bool, err error) {
 	s := m.Get(string(h))
 	if s == "" {
 		return v, false, nil
 	}
 	if err := readValue(s, &v); err != nil {
-		return v, false, Permanent(fmt.Errorf("reading header %s as %T: %w", string(h), v, err))
+		var none V
+		return none, false, Permanent(fmt.Errorf("reading header %s as %v: %w", string(h), reflect.TypeFor[V](), err))
 	}
 	return v, true, nil
 }
@@ -137,24 +151,34 @@ func (h Header[V]) Put(d Delivery, v V) Delivery {
 	return d.Set(string(h), s)
 }
 
+// readValue's errors do not quote s, as those of strconv and time do.
 func readValue(s string, v any) (err error) {
+	form := ""
 	switch p := v.(type) {
 	case *string:
 		*p = s
 	case *int:
+		form = "not a number, or one too large"
 		*p, err = strconv.Atoi(s)
 	case *int64:
+		form = "not a number, or one too large"
 		*p, err = strconv.ParseInt(s, 10, 64)
 	case *bool:
+		form = "neither true nor false"
 		*p, err = strconv.ParseBool(s)
 	case *time.Duration:
+		form = "not a duration such as 1m30s"
 		*p, err = time.ParseDuration(s)
 	case *time.Time:
+		form = "not a time in RFC 3339"
 		*p, err = time.Parse(time.RFC3339Nano, s)
 	default:
-		err = json.Unmarshal([]byte(s), v)
+		return JSON{}.Decode([]byte(s), v)
 	}
-	return err //nolint:wrapcheck // Get names the header.
+	if err != nil {
+		return &discreetError{form, err}
+	}
+	return nil
 }
 
 func writeValue(v any) (string, error) {

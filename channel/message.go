@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -81,10 +82,14 @@ func decode[T any](e *Envelope) (body T, err error) {
 		return body, err
 	}
 	if e.hasBody && e.payload == nil {
-		return body, fmt.Errorf("topic %s: %w: body is a %T, not a %T", e.topic, ErrDecode, e.body, body)
+		if e.body == nil { // the nil of an interface type
+			return body, nil
+		}
+		return body, fmt.Errorf("topic %s: %w: body is a %T, not a %v", e.topic, ErrDecode, e.body, reflect.TypeFor[T]())
 	}
-	if err := e.codecs.For(e.topic, e.Get(HeaderContentType)).Decode(e.payload, &body); err != nil {
-		return body, fmt.Errorf("decoding %T from topic %s (%d bytes): %w: %w", body, e.topic, len(e.payload), ErrDecode, err)
+	if err := e.codecs.For(e.written().topic, e.Get(HeaderContentType)).Decode(e.payload, &body); err != nil {
+		var none T // and not half a body
+		return none, fmt.Errorf("decoding %v from topic %s (%d bytes): %w: %w", reflect.TypeFor[T](), e.topic, len(e.payload), ErrDecode, err)
 	}
 	e.body, e.hasBody = body, true
 	return body, nil
