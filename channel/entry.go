@@ -16,13 +16,13 @@ type Entry struct {
 	topic     string
 	fields    Fields
 	base      Headers // of what arrived, shared
+	cause     string  // if base is its cause's: that one's id
 	codecs    *Codecs
 	body      any
 	payload   []byte
 	hops      int32
 	hasBody   bool
 	deleted   bool
-	derived   bool // base is its cause's
 	forwarded bool
 }
 
@@ -52,18 +52,18 @@ func (e Entry) Hops() int { return int(e.hops) }
 // Deleted reports a tombstone.
 func (e Entry) Deleted() bool { return e.deleted }
 
-// Get gives a header's value, "" if there is none.
-func (e Entry) Get(name string) string { return e.envelope().Get(name) }
-
-// Headers gives all headers, those of the engine included. The slice is new.
-func (e Entry) Headers() Fields {
-	fs := e.envelope().collect(nil)
-	if e.hops > 0 && fs.Get(HeaderHops) == "" {
-		s, _ := writeValue(int(e.hops))
-		fs = append(fs, Field{HeaderHops, s})
+// Get gives a header's value, "" if there is none: what Headers has.
+func (e Entry) Get(name string) string {
+	switch name {
+	case HeaderHops, HeaderConversation, HeaderOriginal, HeaderContentType: // the engine's, made when asked for
+		return e.Headers().Get(name)
 	}
-	return fs
+	return e.envelope().Get(name)
 }
+
+// Headers gives all headers as they would have left for a broker, those of the engine included. The
+// slice is new.
+func (e Entry) Headers() Fields { return e.envelope().Fields() }
 
 // Payload gives the bytes, encoding the body if there are none yet. Nobody may change them.
 func (e Entry) Payload() ([]byte, error) {
@@ -73,7 +73,7 @@ func (e Entry) Payload() ([]byte, error) {
 // Size is about how much memory the entry holds: payload, headers it has of its own, key, bookkeeping.
 // A body that was never encoded counts nothing.
 func (e Entry) Size() int {
-	n := 160 + len(e.payload) + len(e.key)
+	n := 176 + len(e.payload) + len(e.key)
 	for i := range e.fields {
 		n += len(e.fields[i].Name) + len(e.fields[i].Value)
 	}
@@ -113,8 +113,8 @@ func (e Entry) envelope() *Envelope {
 	if len(e.fields) > 0 {
 		x.x = &extra{fields: e.fields}
 	}
-	if e.derived {
-		x.cause, x.forwarded = &Envelope{headers: e.base}, e.forwarded
+	if e.cause != "" {
+		x.cause, x.forwarded = &Envelope{id: e.cause, topic: e.topic, headers: e.base}, e.forwarded
 	} else {
 		x.headers = e.base
 	}
