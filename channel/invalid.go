@@ -1,6 +1,10 @@
 package channel
 
-import "errors"
+import (
+	"errors"
+	"unicode"
+	"unicode/utf8"
+)
 
 // InvalidChannel is the Invalid Message Channel as an interceptor: a message that cannot be read or
 // makes no sense is sent to To, with its bytes as they came and the reason in HeaderReason, instead of
@@ -47,7 +51,7 @@ func Reason(err error) string {
 	const limit = 1024
 	b := make([]byte, 0, limit)
 	for _, r := range err.Error() {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError {
 			r = ' '
 		}
 		if len(b)+len(string(r)) > limit {
