@@ -134,12 +134,16 @@ func (p *Policy) setDefaults() {
 	}
 }
 
-// rule gives the attempts and the backoff for an error.
-func (p *Policy) rule(err error) (attempts int, b Backoff) {
+// rule gives the attempts and the backoff for an error. A rule that panics matches nothing.
+func (p *Policy) rule(err error) (attempts int, b Backoff, bad error) {
 	attempts, b = p.Attempts, p.Backoff
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		if !r.When(err) {
+		matches := false
+		if perr := guard(func() error { matches = r.When(err); return nil }); perr != nil {
+			bad = errors.Join(bad, perr)
+		}
+		if !matches {
 			continue
 		}
 		if r.Attempts > 0 {
@@ -153,5 +157,5 @@ func (p *Policy) rule(err error) (attempts int, b Backoff) {
 	if p.Redeliver {
 		attempts = math.MaxInt
 	}
-	return attempts, b
+	return attempts, b, bad
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/leat-go/leat/channel"
@@ -11,6 +12,7 @@ import (
 // verdict says what happens after a failed attempt: the one place that decides. The policy is that of
 // the step that failed; the message is the one that arrived, since its tree is tried again as a whole.
 func (w *work) verdict() next {
+	w.err = speaking(w.err)
 	s := w.failed.step
 	w.last = time.Now()
 	if w.first.IsZero() {
@@ -27,7 +29,10 @@ func (w *work) verdict() next {
 	case channel.IsPermanent(w.err):
 		return w.die(channel.Buried)
 	}
-	attempts, backoff := s.policy.rule(w.err)
+	attempts, backoff, err := s.policy.rule(w.err)
+	if err != nil {
+		w.err = errors.Join(w.err, err)
+	}
 	if w.tries >= attempts {
 		return w.die(channel.Buried)
 	}
@@ -40,6 +45,18 @@ func (w *work) verdict() next {
 		}
 	}
 	return next{what: retry, after: after}
+}
+
+// speaking gives an error that can say what it is: one whose Error panics, as that of a typed nil does,
+// is replaced by the panic, since nothing that asks it would survive.
+func speaking(err error) error {
+	if err == nil {
+		return nil
+	}
+	if p := guard(func() error { _ = err.Error(); return nil }); p != nil {
+		return fmt.Errorf("an error of type %T cannot say what it is: %w", err, p)
+	}
+	return err
 }
 
 // later holds the message for a pause that is nobody's fault and counts as no attempt.
@@ -67,7 +84,7 @@ func random(id channel.ID, attempt int) uint64 {
 // for want of a dead letter.
 func (w *work) die(outcome channel.Outcome) next {
 	cause := w.err
-	err := w.lastWord(cause, outcome)
+	err := guard(func() error { return w.lastWord(cause, outcome) })
 	if err == nil {
 		w.buried = true
 		return next{what: publish}
@@ -113,7 +130,7 @@ func (w *work) lastWord(cause error, outcome channel.Outcome) error {
 			cause, r = errors.Join(cause, errFailedPanic, err), channel.Result{}
 		}
 		why, entries := r.Buried()
-		if why == nil {
+		if why = speaking(why); why == nil {
 			why = cause
 		}
 		for i := range entries {

@@ -72,6 +72,13 @@ func (l *ledger) dies(id string) {
 	l.poison[id] = true
 }
 
+// repeats says that the message may have more effects than one.
+func (l *ledger) repeats(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.may[id] = true
+}
+
 // effect is called by whoever does what a message is for.
 func (l *ledger) effect(id string) {
 	l.mu.Lock()
@@ -130,7 +137,7 @@ func (l *ledger) close() report {
 			l.note(notDead, "%s", id)
 		case n+l.letters[id] == 0:
 			l.note(lost, "%s", id)
-		case n > 1 && !l.may[id], n > 0 && l.poison[id]:
+		case !l.may[id] && (n > 1 || n > 0 && l.poison[id]):
 			l.note(duplicate, "%s: %d effects", id, n)
 		}
 	}

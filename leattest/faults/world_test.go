@@ -50,6 +50,8 @@ type world struct {
 	name  func(m *message.Message) string
 	dead  func(m *message.Message) // sees each dead letter; may be nil
 	dying sync.WaitGroup
+
+	panics channel.Fields // of F21
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -198,13 +200,17 @@ type dice struct {
 	thrown map[string]int
 }
 
+// throws counts how often it was called for that, this time included.
+func (d *dice) throws(what, id string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.thrown[what+"\x00"+id]++
+	return d.thrown[what+"\x00"+id]
+}
+
 // roll gives a number from 0 to n-1.
 func (d *dice) roll(n int, what, id string) int {
-	name := what + "\x00" + id
-	d.mu.Lock()
-	count := d.thrown[name]
-	d.thrown[name]++
-	d.mu.Unlock()
+	name, count := what+"\x00"+id, d.throws(what, id)
 	h := fnv.New64a()
 	_, _ = h.Write(strconv.AppendUint([]byte(name), d.seed, 10))
 	_, _ = h.Write(strconv.AppendInt(nil, int64(count), 16))
