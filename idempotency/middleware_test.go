@@ -182,31 +182,23 @@ func TestMiddlewareInARouterWhosePublisherFails(t *testing.T) {
 			pub := &failing{Publisher: pubsub, fails: map[string]int{}}
 			l := ledger{effects: map[string]int{}}
 			receiver := idempotency.Receiver{Store: &idempotency.Memory{}}
-			handle := func(m *message.Message) []*message.Message {
-				l.effect(m.UUID)
-				var ms []*message.Message
-				for i := range parts {
-					ms = append(ms, message.NewMessage(watermill.NewUUID(), []byte(fmt.Sprintf("%s/%d", m.UUID, i))))
-				}
-				return ms
-			}
-			// A consumer handler publishes by itself, so its effect is what may be tried again; its
-			// ids are its own affair.
 			if producing {
-				h := r.AddHandler("h", "in", pubsub, "out", pub, func(m *message.Message) ([]*message.Message, error) { return handle(m), nil })
+				h := r.AddHandler("h", "in", pubsub, "out", pub, func(m *message.Message) ([]*message.Message, error) {
+					l.effect(m.UUID)
+					return partsOf(m, parts, watermill.NewUUID), nil
+				})
 				h.AddMiddleware(receiver.Middleware("test/h"))
 			} else {
-				var mu sync.Mutex
-				effect := map[string][]*message.Message{}
+				// It publishes by itself, and fails with the publish: its effect comes after it, and the
+				// ids of what it publishes are its own affair.
 				h := r.AddConsumerHandler("h", "in", pubsub, func(m *message.Message) error {
-					mu.Lock()
-					ms := effect[m.UUID]
-					if ms == nil {
-						ms = handle(m)
-						effect[m.UUID] = ms
+					i := 0
+					ms := partsOf(m, parts, func() string { i++; return fmt.Sprintf("%s/%d", m.UUID, i) })
+					if err := pub.Publish("out", ms...); err != nil {
+						return err
 					}
-					mu.Unlock()
-					return pub.Publish("out", ms...)
+					l.effect(m.UUID)
+					return nil
 				})
 				h.AddMiddleware(receiver.Middleware("test/h"))
 			}
@@ -258,6 +250,13 @@ func TestMiddlewareInARouterWhosePublisherFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+func partsOf(m *message.Message, n int, id func() string) (ms []*message.Message) {
+	for i := range n {
+		ms = append(ms, message.NewMessage(id(), []byte(fmt.Sprintf("%s/%d", m.UUID, i))))
+	}
+	return ms
 }
 
 type ledger struct {
