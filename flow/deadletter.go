@@ -62,7 +62,11 @@ func (w *work) buryResult(e *channel.Envelope, in *inlet, r *channel.Result) err
 // bury adds the dead letter of an entry to what leaves. It never fails: what cannot be copied whole is
 // there as a notice that says so.
 func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
-	p, err := x.Payload()
+	var p []byte
+	err := guard(func() (err error) {
+		p, err = x.Payload()
+		return err
+	})
 	if err != nil { // over a direct hop, a body that no codec can write
 		cause = errors.Join(cause, err)
 		p = []byte{}
