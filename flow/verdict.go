@@ -84,7 +84,11 @@ func random(id channel.ID, attempt int) uint64 {
 // for want of a dead letter.
 func (w *work) die(outcome channel.Outcome) next {
 	cause := w.err
-	err := guard(func() error { return w.lastWord(cause, outcome) })
+	err := guard(func() error { return w.lastWord(cause, outcome, w.failed.step.shape.Failed) })
+	if _, later := channel.IsLater(err); err != nil && !later { // what Failed sends cannot be sent
+		w.abandon(err)
+		err = guard(func() error { return w.lastWord(errors.Join(cause, errFailedPanic, err), outcome, nil) })
+	}
 	if err == nil {
 		w.buried = true
 		return next{what: publish}
@@ -109,12 +113,12 @@ var (
 )
 
 // lastWord asks the failed block, buries what it names, and the message itself unless it is among that.
-func (w *work) lastWord(cause error, outcome channel.Outcome) error {
+func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel.Envelope, error) (channel.Result, error)) error {
 	in, e := w.failed, w.failedEnv
 	e.SetContext(w.ctx) // without its deadline: there is work left to do
 	message := w.message()
 	root, self := message.UID(), false
-	if last := in.step.shape.Failed; last != nil && (in.name == "" || in.clock != nil) {
+	if last != nil && (in.name == "" || in.clock != nil) {
 		var r channel.Result
 		err := guard(func() (err error) {
 			r, err = last(e, cause)
