@@ -40,9 +40,13 @@ type process struct {
 }
 
 func (w *world) process(fault func(call, id string) fault) *process {
-	p := &process{w: w, number: len(w.procs), fault: fault}
+	p := &process{w: w, fault: fault}
 	p.ctx, p.kill = context.WithCancel(context.Background())
 	p.pub = &publisher{real: w.broker.Publisher(), p: p, known: map[string]bool{}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p.number = len(w.procs)
+	w.procs = append(w.procs, p)
 	return p
 }
 
@@ -58,7 +62,6 @@ func (p *process) run(name string, parts ...flow.Part) {
 		w.t.Fatal(err)
 	}
 	p.flow, p.group = f, name
-	w.procs = append(w.procs, p)
 	var pub message.Publisher = p.pub
 	real := w.broker.Subscriber(name)
 	var sub message.Subscriber = subscriber{real, p}

@@ -44,7 +44,8 @@ type world struct {
 	broker *memory.Broker
 	ledger *ledger
 	driver driver
-	procs  []*process
+	mu     sync.Mutex
+	procs  []*process // guarded by mu
 
 	// name tells whose dead letter a message is.
 	name  func(m *message.Message) string
