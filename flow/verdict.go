@@ -115,7 +115,10 @@ var (
 // lastWord asks the failed block, buries what it names, and the message itself unless it is among that.
 func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel.Envelope, error) (channel.Result, error)) error {
 	in, e := w.failed, w.failedEnv
-	e.SetContext(w.ctx) // without its deadline: there is work left to do
+	e.SetContext(w.ctx)                                                      // without its deadline: there is work left to do
+	if outcome == channel.Expired && !errors.Is(cause, channel.ErrExpired) { // only the context says so
+		cause = errors.Join(channel.ErrExpired, cause)
+	}
 	message := w.message()
 	root, self := message.UID(), false
 	if last != nil && (in.name == "" || in.clock != nil) {
