@@ -80,7 +80,8 @@ func (d Delivery) BestEffort() Delivery {
 	return d
 }
 
-// Bare gives the delivery without the headers and the key of its cause.
+// Bare gives the delivery without the headers and the key of its cause. What says how to read the bytes
+// of a forwarded message (content type, schema) stays.
 func (d Delivery) Bare() Delivery {
 	d.bare = true
 	return d
@@ -145,13 +146,7 @@ func (d *Delivery) Lookup(name string) (value string, ok bool) {
 	if d.x == nil {
 		return "", false
 	}
-	fs := d.x.fields
-	for i := len(fs) - 1; i >= 0; i-- {
-		if fs[i].Name == name {
-			return fs[i].Value, true
-		}
-	}
-	return "", false
+	return d.x.fields.lookup(name)
 }
 
 // sequence numbers ds as the parts of one Message Sequence that e is split into. All share their

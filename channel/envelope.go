@@ -165,7 +165,7 @@ func (e *Envelope) Get(name string) string {
 				return ""
 			}
 			return x.headers.Get(name)
-		case x.bare || !x.takes(name):
+		case !x.takes(name):
 			return ""
 		}
 	}
@@ -181,7 +181,10 @@ func (e *Envelope) own() Fields {
 
 // takes reports whether e takes a header over from its cause.
 func (e *Envelope) takes(name string) bool {
-	return inherited(name) || e.forwarded && (name == HeaderContentType || name == HeaderSchema)
+	if name == HeaderContentType || name == HeaderSchema {
+		return e.forwarded // They say how to read its bytes.
+	}
+	return !e.bare && inherited(name)
 }
 
 // Fields gives all headers as they leave for a broker: own, inherited, and the engine's (hops,
@@ -206,9 +209,13 @@ func (e *Envelope) Fields() Fields {
 	return fs
 }
 
-// began is the message that began e's conversation: a bare one and one that time caused begin their own.
+// began is the message that began e's conversation. A bare one, one that time caused, and one whose
+// conversation was taken away begin their own.
 func (e *Envelope) began() *Envelope {
 	for e.cause != nil && !e.bare && !e.cause.tick {
+		if value, ok := e.own().lookup(HeaderConversation); ok && value == "" {
+			break
+		}
 		e = e.cause
 	}
 	return e
@@ -225,20 +232,22 @@ func (e *Envelope) written() *Envelope {
 
 // original is the id of what was forwarded, over any number of hops, to become e.
 func (e *Envelope) original() string {
-	for e.forwarded && e.cause != nil {
-		e = e.cause
-		if id := e.Get(HeaderOriginal); id != "" {
-			return id
-		}
+	w := e.written()
+	if id := w.Get(HeaderOriginal); id != "" {
+		return id
 	}
-	return e.ID()
+	return w.ID()
 }
 
 // collect appends every header that Get finds, each once.
 func (e *Envelope) collect(fs Fields) Fields {
-	forwarded, derived := false, false
+	x := e
+	own, plain, format := true, true, true // what e takes over from x; see takes
 	passes := func(name string) bool {
-		return !derived && !forwarded || inherited(name) || !derived && (name == HeaderContentType || name == HeaderSchema)
+		if name == HeaderContentType || name == HeaderSchema {
+			return format
+		}
+		return own || plain && inherited(name)
 	}
 	add := func(f Field) {
 		if passes(f.Name) && !slices.ContainsFunc(fs, func(x Field) bool { return x.Name == f.Name }) {
@@ -250,14 +259,9 @@ func (e *Envelope) collect(fs Fields) Fields {
 			add(from[i])
 		}
 	}
-	x := e
-	for ; x.cause != nil; x = x.cause {
+	for ; x.cause != nil && (plain || format); x = x.cause {
 		addAll(x.own())
-		if x.bare {
-			break
-		}
-		forwarded = true
-		derived = derived || !x.forwarded
+		own, plain, format = false, plain && !x.bare, format && x.forwarded
 	}
 	if x.cause == nil {
 		addAll(x.own())

@@ -30,7 +30,7 @@ func (x Expiry) Shape() Shape {
 // Enter answers for a message that is expired already.
 func (x Expiry) Enter(e *Envelope) (Result, Exit, error) {
 	exit := func(r Result, err error) (Result, error) {
-		if err != nil && IsExpired(e.Context(), err) {
+		if err != nil && !e.Tick() && IsExpired(e.Context(), err) {
 			return x.expired(e), nil
 		}
 		return r, err

@@ -70,12 +70,17 @@ type Fields []Field
 
 // Get gives the value of the last field of that name, "" if there is none.
 func (fs Fields) Get(name string) string {
+	value, _ := fs.lookup(name)
+	return value
+}
+
+func (fs Fields) lookup(name string) (value string, ok bool) {
 	for i := len(fs) - 1; i >= 0; i-- {
 		if fs[i].Name == name {
-			return fs[i].Value
+			return fs[i].Value, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // with gives fs with the header's value replaced, or added. It may change fs.

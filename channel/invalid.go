@@ -32,7 +32,7 @@ func (x InvalidChannel) Shape() Shape {
 // Enter lets every message pass; the exit answers for the invalid ones.
 func (x InvalidChannel) Enter(e *Envelope) (Result, Exit, error) {
 	return Result{}, func(r Result, err error) (Result, error) {
-		if err == nil || !x.matches(err) {
+		if err == nil || e.Tick() || !x.matches(err) { // time itself cannot be forwarded
 			return r, err
 		}
 		return Send(ForwardRaw(x.To, e).Set(HeaderReason, Reason(err))).As(Invalid), nil
