@@ -66,6 +66,13 @@ func (a *attempt) leave(res channel.Result, err error) (channel.Result, error) {
 		a.step, a.buried = settling, res.Outcome() == channel.Buried
 		return res.Settle(a.settle), nil
 	}
+	if a.watch != nil {
+		if lost := context.Cause(a.watch.ctx); errors.Is(lost, ErrLost) {
+			// The work was told to stop. What it makes of that, a bare context.Canceled for instance, is
+			// not the message's fault: it would count as an attempt, and end in the dead letter.
+			err = a.r.failed("working on", a.claim.Scope, a.claim.Key, errors.Join(lost, err))
+		}
+	}
 	if aerr := a.abort(a.ctx); aerr != nil {
 		// Not wrapped: what becomes of the message is for err to say. The claim ends with its lease.
 		err = fmt.Errorf("%w (its claim could not be let go: %v)", err, aerr) //nolint:errorlint // See above.

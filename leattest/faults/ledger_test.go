@@ -94,19 +94,6 @@ func (l *ledger) letter(id string) {
 	l.letters[id]++
 }
 
-// done counts what has had an effect.
-func (l *ledger) done() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.effects)
-}
-
-func (l *ledger) has(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.effects[id] > 0
-}
-
 // wrong notes a fault.
 func (l *ledger) wrong(kind, format string, args ...any) {
 	l.mu.Lock()
