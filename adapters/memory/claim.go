@@ -93,6 +93,7 @@ func (c *claim) stopped() bool {
 // release gives back what is not finished and ends ownership.
 func (c *claim) release(cause error) {
 	c.cancel(cause)
+	c.giveBack()
 	c.depart()
 }
 

@@ -42,6 +42,7 @@ func (c *consumer) join(deep bool, limit int) error {
 	t.unlock()
 	err := b.admit(c)
 	if err != nil {
+		c.giveBack()
 		c.depart()
 	}
 	return err
@@ -79,12 +80,16 @@ func (c *consumer) sate() {
 	t.unlock()
 }
 
-// depart gives back what is out and ends the consumer. It may be called again.
-func (c *consumer) depart() {
+// giveBack gives back what is out and leaves the group. It may be called again.
+func (c *consumer) giveBack() {
 	t := c.group.topic
 	t.mu.Lock()
 	c.leave()
 	t.unlock()
+}
+
+// depart ends the consumer, which has given back what it had. It may be called again.
+func (c *consumer) depart() {
 	b := c.end.broker
 	b.mu.Lock()
 	delete(b.consumers, c)

@@ -176,6 +176,7 @@ func (s *subscription) rest() {
 	}
 	s.unwatch()
 	s.timer.Stop()
-	close(s.messages)
+	s.giveBack()
+	close(s.messages) // after all else: whoever sees it finds everything given back
 	s.depart()
 }
