@@ -131,6 +131,9 @@ func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int)
 	if o.next == nil {
 		c := &w.node().env
 		c.Follow(e, d, o.ordinal(s, r, i), "")
+		if c.BestEffort() && !o.BestEffort { // it is drawn as one that is not lost
+			return fmt.Errorf("step %s sends to %q with BestEffort, which its outlet does not say: %w", s.name, d.Topic(), channel.ErrUndeclared)
+		}
 		w.leaving = append(w.leaving, departure{c, in, o.cyclic})
 		return nil
 	}
@@ -194,7 +197,7 @@ func (w *work) ready() error {
 		}
 		o := w.outgoing()
 		o.Context, o.Topic, o.ID, o.Key = w.ctx, w.flow.prefix+e.Topic(), e.ID(), e.Key()
-		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, e, w.leaving[i].cyclic
+		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, e, w.leaving[i].cyclic || e.BestEffort()
 		if err := w.flow.limits.Check(p, o.Headers); err != nil {
 			return fmt.Errorf("for topic %s: %w", e.Topic(), err)
 		}
