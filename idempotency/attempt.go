@@ -37,7 +37,7 @@ var errTwice = errors.New("idempotent receiver: exit or settle called out of tur
 
 // attempts is a pool and no state: an attempt belongs to one message from Enter to its end. It has no
 // New, which would refer to it in a circle.
-var attempts sync.Pool
+var attempts sync.Pool //nolint:gochecknoglobals // A cache.
 
 func (r *Receiver) attempt(e *channel.Envelope, c Claim) *attempt {
 	a, ok := attempts.Get().(*attempt)
@@ -138,9 +138,9 @@ type watch struct {
 
 	store Store
 	claim Claim
-	lease time.Duration // 0: endless, nothing to renew
-	calls context.Context
-	end   context.CancelFunc // of a Renew under way
+	lease time.Duration   // 0: endless, nothing to renew
+	calls context.Context //nolint:containedctx // Of every Renew.
+	end   context.CancelFunc
 
 	mu    sync.Mutex
 	timer *time.Timer

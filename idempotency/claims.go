@@ -32,7 +32,7 @@ func (t *claims) find(key channel.ID, hash uint64) int32 {
 	if t.count == 0 {
 		return -1
 	}
-	i := t.heads[hash&uint64(len(t.heads)-1)]
+	i := t.heads[hash&mask(len(t.heads))]
 	for i != 0 && t.slots[i-1].key != key {
 		i = t.slots[i-1].next
 	}
@@ -51,7 +51,7 @@ func (t *claims) add(c claim) int32 {
 		t.slots = append(t.slots, claim{})
 		i = int32(len(t.slots)) //nolint:gosec // Fewer than 2^31 claims are in progress.
 	}
-	head := &t.heads[c.hash&uint64(len(t.heads)-1)]
+	head := &t.heads[c.hash&mask(len(t.heads))]
 	c.next, *head = *head, i
 	t.slots[i-1] = c
 	t.count++
@@ -61,7 +61,7 @@ func (t *claims) add(c claim) int32 {
 // remove frees slot i.
 func (t *claims) remove(i int32) {
 	x := &t.slots[i]
-	at := &t.heads[x.hash&uint64(len(t.heads)-1)]
+	at := &t.heads[x.hash&mask(len(t.heads))]
 	for *at != i+1 {
 		at = &t.slots[*at-1].next
 	}
@@ -80,7 +80,10 @@ func (t *claims) grow() {
 		if x.token == 0 {
 			continue
 		}
-		head := &t.heads[x.hash&uint64(len(t.heads)-1)]
-		x.next, *head = *head, int32(i+1) //nolint:gosec // As in add.
+		head := &t.heads[x.hash&mask(len(t.heads))]
+		x.next, *head = *head, int32(i+1)
 	}
 }
+
+// mask makes a place in a table of n, a power of two, of a hash.
+func mask(n int) uint64 { return uint64(n - 1) } //nolint:gosec // n > 0.

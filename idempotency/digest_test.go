@@ -18,7 +18,7 @@ type countingCodec struct {
 
 func (c *countingCodec) Encode(body any) ([]byte, error) {
 	c.encoded++
-	return c.JSON.Encode(body) //nolint:wrapcheck // It stands for JSON.
+	return c.JSON.Encode(body)
 }
 
 func TestDigestOfEnvelope(t *testing.T) {

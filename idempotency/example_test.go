@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -78,7 +79,7 @@ func ExampleMemory_Stats() {
 	seen := &idempotency.Memory{Max: 4}
 	ctx := context.Background()
 	for i := range 10 {
-		c, err := seen.Begin(ctx, idempotency.BeginRequest{Scope: "shop/charge", Key: fmt.Sprint(i), Lease: idempotency.Endless})
+		c, err := seen.Begin(ctx, idempotency.BeginRequest{Scope: "shop/charge", Key: strconv.Itoa(i), Lease: idempotency.Endless})
 		if err == nil {
 			err = seen.Commit(ctx, idempotency.CommitRequest{Claim: c, Remember: idempotency.Endless})
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/idempotency"
+	"github.com/leat-go/leat/leattest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,7 +85,7 @@ func (s *remote) Begin(ctx context.Context, r idempotency.BeginRequest) (idempot
 	if lost := s.err("begin", true); lost != nil {
 		return idempotency.Claim{}, lost
 	}
-	return c, err //nolint:wrapcheck // It stands for the store.
+	return c, err
 }
 
 func (s *remote) Renew(ctx context.Context, c idempotency.Claim, lease time.Duration) error {
@@ -97,7 +96,7 @@ func (s *remote) Renew(ctx context.Context, c idempotency.Claim, lease time.Dura
 	if s.empty.Load() {
 		return idempotency.ErrLost
 	}
-	return s.Store.Renew(ctx, c, lease) //nolint:wrapcheck // As above.
+	return s.Store.Renew(ctx, c, lease)
 }
 
 func (s *remote) Commit(ctx context.Context, r idempotency.CommitRequest) error {
@@ -108,33 +107,27 @@ func (s *remote) Commit(ctx context.Context, r idempotency.CommitRequest) error 
 	if lost := s.err("commit", true); lost != nil {
 		return lost
 	}
-	return err //nolint:wrapcheck // As above.
+	return err
 }
 
 func (s *remote) Abort(ctx context.Context, c idempotency.Claim) error {
 	if err := s.err("abort", false); err != nil {
 		return err
 	}
-	return s.Store.Abort(ctx, c) //nolint:wrapcheck // As above.
+	return s.Store.Abort(ctx, c)
 }
 
-// seeds runs f with n seeds, or with LEAT_SEED alone. A failure names its seed.
+// seeds runs f with n seeds.
 func seeds(t *testing.T, n int, f func(t *testing.T, rnd *rand.Rand)) {
 	t.Helper()
-	if s := os.Getenv("LEAT_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("LEAT_SEED is %q: want a number", s)
-		}
-		t.Logf("seed %d", seed)
-		f(t, rand.New(rand.NewPCG(seed, 0)))
-		return
-	}
-	for range n {
-		seed := rand.Uint64()
-		f(t, rand.New(rand.NewPCG(seed, 0)))
-		if t.Failed() {
-			t.Fatalf("failed with LEAT_SEED=%d", seed)
-		}
+	for seed := range leattest.Seeds(t, n) {
+		func() {
+			defer func() { // f may end the test
+				if t.Failed() {
+					t.Log(leattest.Replay(t, seed))
+				}
+			}()
+			f(t, rand.New(rand.NewPCG(seed, 0)))
+		}()
 	}
 }

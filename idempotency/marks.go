@@ -51,7 +51,7 @@ func (t *marks) find(key *channel.ID, hash uint64) *mark {
 	if len(t.list) == 0 {
 		return nil
 	}
-	tag, mask := tagOf(hash), uint64(len(t.index)-1)
+	tag, mask := tagOf(hash), mask(len(t.index))
 	for i := hash & mask; t.index[i] != 0; i = (i + 1) & mask {
 		if x := t.index[i]; x&^maxMarks == tag {
 			if m := &t.list[x&maxMarks-1]; m.key == *key {
@@ -86,7 +86,7 @@ func (t *marks) put(hash uint64, m *mark, result string) {
 
 // insert indexes the key at a position, from 1.
 func (t *marks) insert(hash uint64, position int) {
-	mask := uint64(len(t.index) - 1)
+	mask := mask(len(t.index))
 	i := hash & mask
 	for t.index[i] != 0 {
 		i = (i + 1) & mask
@@ -98,7 +98,7 @@ func (t *marks) insert(hash uint64, position int) {
 func (t *marks) reindex(n int) {
 	const least = 16
 	n = max(n, least)
-	t.index = make([]uint32, 1<<bits.Len(uint(n+n/2-1))) //nolint:gosec // Never negative.
+	t.index = make([]uint32, 1<<bits.Len(uint(n+n/2-1)))
 	for k := range t.list {
 		t.insert(hashOf(t.seed, &t.list[k].key), k+1)
 	}

@@ -190,7 +190,7 @@ func (m *Memory) newScope() *scope {
 		s := &sc.shards[i]
 		s.owner, s.start = m, now
 		// Tokens grow over restarts, as long as the clock does.
-		s.token = uint64(now.UnixNano()) //nolint:gosec // After 1970.
+		s.token = uint64(now.UnixNano())
 		s.most, s.mostBytes = min(max(1, most/n/2), maxMarks), max(1, bytes/n/2)
 		s.young.seed, s.old.seed = sc.seed, sc.seed
 		s.young.make(min(s.most, m.Expect/n+m.Expect/n/8))

@@ -36,7 +36,7 @@ type forgetful struct{ idempotency.Store }
 
 func (s forgetful) Begin(ctx context.Context, r idempotency.BeginRequest) (idempotency.Claim, error) {
 	c, err := s.Store.Begin(ctx, r)
-	return idempotency.Claim{Scope: c.Scope, Key: c.Key, Token: c.Token, Done: c.Done, Again: c.Again, Result: c.Result}, err //nolint:wrapcheck // It stands for the store.
+	return idempotency.Claim{Scope: c.Scope, Key: c.Key, Token: c.Token, Done: c.Done, Again: c.Again, Result: c.Result}, err
 }
 
 // mark begins and commits a key; it reports whether the key had been done. It is called too often for
@@ -57,7 +57,7 @@ func mark(t *testing.T, m idempotency.Store, key, result string) bool {
 
 func uuid(i int) string {
 	var id channel.ID
-	binary.BigEndian.PutUint64(id[8:], uint64(i)) //nolint:gosec // Never negative.
+	binary.BigEndian.PutUint64(id[8:], uint64(i))
 	return id.String()
 }
 
@@ -74,7 +74,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		var s runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&s)
-		return int(s.HeapAlloc) //nolint:gosec // Below 2^63.
+		return int(s.HeapAlloc)
 	}
 	full := 0
 	for i := range ids {
@@ -92,8 +92,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	if st.Done > most || st.Done < most/2-most/20 {
 		t.Errorf("%d keys are remembered; want half to all of %d", st.Done, most)
 	}
-	if st.Forgotten != uint64(ids-st.Done) { //nolint:gosec // Never negative.
-		t.Errorf("%d forgotten and %d done of %d: %d are not accounted for", st.Forgotten, st.Done, ids, ids-st.Done-int(st.Forgotten)) //nolint:gosec // Below 2^63.
+	if st.Forgotten != uint64(ids-st.Done) {
+		t.Errorf("%d forgotten and %d done of %d: %d are not accounted for", st.Forgotten, st.Done, ids, ids-st.Done-int(st.Forgotten))
 	}
 	for i := ids - most/2 + most/20; i < ids; i++ {
 		if !mark(t, m, uuid(i), "") {

@@ -107,7 +107,7 @@ func FuzzStoredMessages(f *testing.F) {
 		}
 		again, err := decodeMessages(out)
 		if err != nil || !same(ms, again) {
-			t.Fatalf("%q is read as %v, and what that is written as as %v, error %v", s, ms, again, err)
+			t.Fatalf("%q is read as %v, and what that is written as %v, error %v", s, ms, again, err)
 		}
 	})
 }

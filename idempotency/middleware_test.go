@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,7 @@ func produce(n int, effects *int) message.HandlerFunc {
 		var out []*message.Message
 		for i := range n {
 			x := message.NewMessage(watermill.NewUUID(), []byte(fmt.Sprintf("%s/%d", m.UUID, i)))
-			x.Metadata["effect"] = fmt.Sprint(*effects)
+			x.Metadata["effect"] = strconv.Itoa(*effects)
 			out = append(out, x)
 		}
 		return out, nil
@@ -305,7 +306,7 @@ func (p *failing) Publish(topic string, ms ...*message.Message) error {
 	if fails {
 		return errors.New("broker is down")
 	}
-	return p.Publisher.Publish(topic, ms...) //nolint:wrapcheck // It stands for the publisher.
+	return p.Publisher.Publish(topic, ms...)
 }
 
 // A test that the test can fail: a middleware that marks and forgets what was to be published loses

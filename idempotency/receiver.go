@@ -100,7 +100,7 @@ func (r *Receiver) begin(e *channel.Envelope) (Claim, error) {
 	if r.Store == nil {
 		return Claim{}, channel.Permanent(errNoStore)
 	}
-	key := ""
+	var key string
 	if r.Key == nil {
 		key = e.ID()
 	} else if key = r.Key(e); key == "" {

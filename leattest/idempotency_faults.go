@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -24,24 +23,24 @@ func testIdempotencyOneOfMany(t *testing.T, s *idempotencyStore) {
 		var got [callers]idempotency.Claim
 		var errs [callers]error
 		for i := range callers {
-			wg.Go(func() { got[i], errs[i] = s.ask(key, sumA) })
+			wg.Go(func() { got[i], errs[i] = s.ask(key, sumA()) })
 		}
 		wg.Wait()
-		owner := -1
+		var owner *idempotency.Claim
 		for i := range callers {
 			switch {
-			case errs[i] == nil && !got[i].Done && owner < 0:
-				owner = i
+			case errs[i] == nil && !got[i].Done && owner == nil:
+				owner = &got[i]
 			case errs[i] == nil:
 				t.Fatalf("key %s: a second claim, or done, before any Commit: %+v", key, got[i])
 			case !errors.Is(errs[i], idempotency.ErrRunning):
 				t.Fatalf("key %s: error %v; want %q", key, errs[i], idempotency.ErrRunning)
 			}
 		}
-		if owner < 0 {
+		if owner == nil {
 			t.Fatalf("key %s: nobody got it", key)
 		}
-		s.committed(got[owner], "")
+		s.committed(*owner, "")
 		s.done(key)
 	}
 }
@@ -57,7 +56,10 @@ func testIdempotencyExclusion(t *testing.T, s *idempotencyStore) {
 		attempts atomic.Int32
 	}
 	var all [keys]key
-	seed := idempotencySeed(t)
+	var seed uint64
+	for seed = range Seeds(t, 1) {
+		t.Log(Replay(t, seed))
+	}
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
@@ -66,7 +68,7 @@ func testIdempotencyExclusion(t *testing.T, s *idempotencyStore) {
 				i := rnd.IntN(keys)
 				k := &all[i]
 				before := k.done.Load()
-				c, err := s.ask("k"+strconv.Itoa(i), sumA)
+				c, err := s.ask("k"+strconv.Itoa(i), sumA())
 				switch {
 				case errors.Is(err, idempotency.ErrRunning):
 					if before {
@@ -103,16 +105,21 @@ func testIdempotencyExclusion(t *testing.T, s *idempotencyStore) {
 		})
 	}
 	wg.Wait()
-	t.Logf("seed %d", seed)
 }
 
 // F2: a worker may die before or after any call. Its key comes out all the same, with an effect for
 // each time a worker died between effect and mark and one more, and such a run is flagged.
 func testIdempotencyCrashes(t *testing.T, s *idempotencyStore) {
+	for seed := range Seeds(t, 1) {
+		t.Log(Replay(t, seed))
+		idempotencyCrashes(t, s, seed)
+	}
+}
+
+func idempotencyCrashes(t *testing.T, s *idempotencyStore, seed uint64) {
+	t.Helper()
 	const keys = 1000
-	seed := idempotencySeed(t)
-	t.Logf("seed %d: LEAT_SEED=%d gives the same crashes", seed, seed)
-	rnd := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // A test's choices.
+	rnd := rand.New(rand.NewPCG(seed, 2))
 	type ledger struct {
 		effects, crashes int
 		left, finished   bool
@@ -133,7 +140,7 @@ func testIdempotencyCrashes(t *testing.T, s *idempotencyStore) {
 			if die == 0 {
 				continue // before Begin
 			}
-			c, err := s.ask(key, sumA)
+			c, err := s.ask(key, sumA())
 			if errors.Is(err, idempotency.ErrRunning) && l.left {
 				continue
 			}
@@ -185,17 +192,4 @@ func testIdempotencyCrashes(t *testing.T, s *idempotencyStore) {
 	if repeats == 0 {
 		t.Fatalf("seed %d: no effect was repeated by any crash: the test does not crash where it says", seed)
 	}
-}
-
-// idempotencySeed is LEAT_SEED, or another one each time.
-func idempotencySeed(t *testing.T) uint64 {
-	t.Helper()
-	if s := os.Getenv("LEAT_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("LEAT_SEED is %q: want a number", s)
-		}
-		return n
-	}
-	return rand.Uint64() //nolint:gosec // A test's choices.
 }

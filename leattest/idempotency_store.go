@@ -72,7 +72,8 @@ type idempotencyStore struct {
 	lease, remember time.Duration
 }
 
-var sumA, sumB = idempotency.Sum([]byte("a")), idempotency.Sum([]byte("b"))
+func sumA() idempotency.Digest { return idempotency.Sum([]byte("a")) }
+func sumB() idempotency.Digest { return idempotency.Sum([]byte("b")) }
 
 func (s *idempotencyStore) ask(key string, d idempotency.Digest) (idempotency.Claim, error) {
 	return s.Begin(s.t.Context(), idempotency.BeginRequest{Scope: "flow/step", Key: key, Digest: d, Lease: s.lease})
@@ -81,7 +82,7 @@ func (s *idempotencyStore) ask(key string, d idempotency.Digest) (idempotency.Cl
 // begin begins a key that must be free.
 func (s *idempotencyStore) begin(key string) idempotency.Claim {
 	s.t.Helper()
-	c, err := s.ask(key, sumA)
+	c, err := s.ask(key, sumA())
 	if err != nil {
 		s.t.Fatalf("Begin(%q): %v", key, err)
 	}
@@ -109,7 +110,7 @@ func (s *idempotencyStore) committed(c idempotency.Claim, result string) {
 // done checks that the key is done.
 func (s *idempotencyStore) done(key string) idempotency.Claim {
 	s.t.Helper()
-	c, err := s.ask(key, sumA)
+	c, err := s.ask(key, sumA())
 	if err != nil || !c.Done {
 		s.t.Fatalf("Begin(%q): done %v, error %v; want done", key, c.Done, err)
 	}
@@ -176,7 +177,7 @@ func testIdempotencyAbort(t *testing.T, s *idempotencyStore) {
 func testIdempotencyRunning(t *testing.T, s *idempotencyStore) {
 	c := s.begin("k")
 	s.pass(s.lease / 2)
-	_, err := s.ask("k", sumA)
+	_, err := s.ask("k", sumA())
 	s.is("Begin of a running key", err, idempotency.ErrRunning)
 	if _, later := channel.IsLater(err); !later {
 		t.Fatalf("error %v of a running key is not Later", err)
@@ -199,7 +200,7 @@ func testIdempotencyResult(t *testing.T, s *idempotencyStore) {
 	}
 }
 
-func testIdempotencyRemember(t *testing.T, s *idempotencyStore) {
+func testIdempotencyRemember(_ *testing.T, s *idempotencyStore) {
 	s.committed(s.begin("k"), "r")
 	s.pass(s.remember * 3 / 4)
 	s.done("k")
@@ -217,7 +218,7 @@ func testIdempotencyTakeover(t *testing.T, s *idempotencyStore) {
 	if c.Token <= dead.Token {
 		t.Fatalf("token %d after %d: want a greater one", c.Token, dead.Token)
 	}
-	_, err := s.ask("k", sumA)
+	_, err := s.ask("k", sumA())
 	s.is("Begin while the new owner runs", err, idempotency.ErrRunning)
 	s.committed(c, "")
 	s.done("k")
@@ -238,7 +239,7 @@ func testIdempotencyFencing(t *testing.T, s *idempotencyStore) {
 	if _, later := channel.IsLater(s.commit(old, "old")); !later {
 		t.Fatal("a refused Commit is not Later: its message would be acknowledged or buried")
 	}
-	_, err := s.ask("k", sumA)
+	_, err := s.ask("k", sumA())
 	s.is("Begin after the old owner's calls", err, idempotency.ErrRunning)
 	if err := s.Abort(ctx, c); err != nil {
 		t.Fatalf("Abort by the new owner: %v", err)
@@ -268,7 +269,7 @@ func testIdempotencyLate(t *testing.T, s *idempotencyStore) {
 	if err := s.Renew(t.Context(), c, s.lease); err != nil {
 		t.Fatalf("Renew: %v", err)
 	}
-	_, err := s.ask("renew", sumA)
+	_, err := s.ask("renew", sumA())
 	s.is("Begin after a late Renew", err, idempotency.ErrRunning)
 }
 
@@ -279,7 +280,7 @@ func testIdempotencyRenew(t *testing.T, s *idempotencyStore) {
 		if err := s.Renew(t.Context(), c, s.lease); err != nil {
 			t.Fatalf("Renew: %v", err)
 		}
-		_, err := s.ask("k", sumA)
+		_, err := s.ask("k", sumA())
 		s.is("Begin of a key that is renewed", err, idempotency.ErrRunning)
 	}
 	s.expire()
@@ -296,11 +297,11 @@ func testIdempotencyConflict(t *testing.T, s *idempotencyStore) {
 		}
 	}
 	c := s.begin("k")
-	conflict("k", sumB, "while running")
+	conflict("k", sumB(), "while running")
 	_, err := s.ask("k", idempotency.Digest{})
 	s.is("Begin without a digest", err, idempotency.ErrRunning)
 	s.committed(c, "r")
-	conflict("k", sumB, "when done")
+	conflict("k", sumB(), "when done")
 	if c, err := s.ask("k", idempotency.Digest{}); err != nil || !c.Done {
 		t.Fatalf("Begin without a digest: done %v, error %v; want done", c.Done, err)
 	}
@@ -312,12 +313,12 @@ func testIdempotencyConflict(t *testing.T, s *idempotencyStore) {
 	if err := s.Abort(t.Context(), s.begin("free")); err != nil {
 		t.Fatalf("Abort: %v", err)
 	}
-	b, err := s.ask("free", sumB)
+	b, err := s.ask("free", sumB())
 	if err != nil {
 		t.Fatalf("Begin of a key that was let go, with another digest: %v", err)
 	}
 	s.committed(b, "")
-	conflict("free", sumA, "when done by the second")
+	conflict("free", sumA(), "when done by the second")
 
 	// A key begun without a digest conflicts with nothing.
 	n, err := s.ask("none", idempotency.Digest{})
@@ -330,7 +331,7 @@ func testIdempotencyConflict(t *testing.T, s *idempotencyStore) {
 
 func testIdempotencyScopes(t *testing.T, s *idempotencyStore) {
 	in := func(scope, key string) (idempotency.Claim, error) {
-		return s.Begin(t.Context(), idempotency.BeginRequest{Scope: scope, Key: key, Digest: sumA, Lease: s.lease})
+		return s.Begin(t.Context(), idempotency.BeginRequest{Scope: scope, Key: key, Digest: sumA(), Lease: s.lease})
 	}
 	// Pairs that would be one key if a store joined scope and key carelessly.
 	pairs := [][2]string{{"a/b", "k"}, {"a", "b/k"}, {"a", "k"}, {"a|b", "k"}, {"a", "b|k"}, {"a:b", "k"}, {"a", "b:k"}, {"", "a/bk"}, {"a/b", "K"}, {"a\x00b", "k"}, {"a", "b\x00k"}}
