@@ -96,6 +96,6 @@ func f26(w *world, failOpen bool) {
 			w.ledger.dies(x.ID)
 		}
 		w.send(string(incoming), w.key(12), x)
-	}, started.Load)
+	}, func() (int64, bool) { return started.Load(), true })
 	pass(10 * time.Minute)
 }

@@ -94,6 +94,12 @@ func (l *ledger) letter(id string) {
 	l.letters[id]++
 }
 
+func (l *ledger) has(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.effects[id] > 0
+}
+
 // wrong notes a fault.
 func (l *ledger) wrong(kind, format string, args ...any) {
 	l.mu.Lock()

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -111,4 +112,9 @@ func (p *process) stop() {
 		p.w.t.Errorf("closing the router: %v", err)
 	}
 	<-p.over
+}
+
+// tried counts how often the process was asked for an id, this time included.
+func (p *process) tried(id string) int {
+	return p.w.dice.throws(fmt.Sprint("tried by ", p.number), id)
 }
