@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,20 +19,20 @@ func say(r channel.Result, err error) string {
 	if err != nil {
 		return "error"
 	}
-	s := r.Outcome().String()
+	words := []string{r.Outcome().String()}
 	if r.Reason() != "" {
-		s += " " + r.Reason()
+		words = append(words, r.Reason())
 	}
 	for i := range r.Len() {
-		s += " to " + r.At(i).Topic()
+		words = append(words, "to", r.At(i).Topic())
 		if why := r.At(i).Get(channel.HeaderCompleted); why != "" {
-			s += " by " + why
+			words = append(words, "by", why)
 		}
 	}
 	if n := r.Released(); n > 0 {
-		s += fmt.Sprintf(" releases %d", n)
+		words = append(words, "releases", strconv.Itoa(n))
 	}
-	return s
+	return strings.Join(words, " ")
 }
 
 func TestProcess(t *testing.T) {
@@ -179,7 +180,7 @@ func TestOneIdentity(t *testing.T) {
 		a := packer(&Memory{})
 		a.Key = func(key string) string { return "order-" + key }
 		for i := range 2 {
-			if _, err := process(a, "f/s", fmt.Sprint(i), line{Order: "7", SKU: fmt.Sprint(i)}); err != nil {
+			if _, err := process(a, "f/s", strconv.Itoa(i), line{Order: "7", SKU: strconv.Itoa(i)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -284,7 +285,7 @@ func TestFailedBuriesTheGroup(t *testing.T) {
 		a := packer(&Memory{})
 		a.Combine = func(string, []line) (order, error) { return order{}, broken }
 		for i := range 3 {
-			_, _ = process(a, "f/s", fmt.Sprint(i), line{Order: "a"}, channel.Field{Name: "n", Value: fmt.Sprint(i)})
+			_, _ = process(a, "f/s", strconv.Itoa(i), line{Order: "a"}, channel.Field{Name: "n", Value: strconv.Itoa(i)})
 		}
 		return a
 	}
@@ -348,7 +349,7 @@ func TestStoreDown(t *testing.T) {
 		if broken == "claim" {
 			a.Combine = func(string, []line) (order, error) { return order{}, down }
 			for i := range 3 {
-				_, _ = process(a, "f/s", fmt.Sprint(i), line{Order: "a"})
+				_, _ = process(a, "f/s", strconv.Itoa(i), line{Order: "a"})
 			}
 		}
 		s.err = down

@@ -12,8 +12,8 @@ type part struct{ key string }
 
 type whole struct{ n int }
 
-func parts(keys int) []any {
-	ps := make([]any, keys)
+func parts() []any {
+	ps := make([]any, 1000)
 	for i := range ps {
 		ps[i] = &part{fmt.Sprintf("key-%d", i)}
 	}
@@ -50,36 +50,36 @@ func feed(b *testing.B, a channel.Processor[*part], body func(i int) any) {
 
 func count(_ string, ps []*part) (*whole, error) { return &whole{len(ps)}, nil }
 
-func counter(size int) *Aggregator[*part, *whole] {
+func counter() *Aggregator[*part, *whole] {
 	return &Aggregator[*part, *whole]{
 		Correlate: func(p *part) string { return p.key },
-		Combine:   count, To: "wholes", Size: size, MaxOpen: 10_000_000, Store: &Memory{},
+		Combine:   count, To: "wholes", Size: 10, MaxOpen: 10_000_000, Store: &Memory{},
 	}
 }
 
 // 1,000 keys at once, groups of 10.
 func BenchmarkInterleaved(b *testing.B) {
-	ps := parts(1000)
-	feed(b, counter(10), func(i int) any { return ps[i%len(ps)] })
+	ps := parts()
+	feed(b, counter(), func(i int) any { return ps[i%len(ps)] })
 }
 
 // The same with a deadline for each group.
 func BenchmarkInterleavedTimeout(b *testing.B) {
-	ps := parts(1000)
-	a := counter(10)
+	ps := parts()
+	a := counter()
 	a.Timeout = 3600e9
 	feed(b, a, func(i int) any { return ps[i%len(ps)] })
 }
 
 // Ten parts after each other, as they come from a split.
 func BenchmarkRuns(b *testing.B) {
-	ps := parts(1000)
-	feed(b, counter(10), func(i int) any { return ps[i/10%len(ps)] })
+	ps := parts()
+	feed(b, counter(), func(i int) any { return ps[i/10%len(ps)] })
 }
 
 func BenchmarkFold(b *testing.B) {
-	ps := parts(1000)
-	a := counter(10)
+	ps := parts()
+	a := counter()
 	a.Combine = nil
 	a.Fold = func(acc *whole, _ *part) (*whole, error) {
 		if acc == nil {
@@ -93,7 +93,7 @@ func BenchmarkFold(b *testing.B) {
 // A million groups are open beside those that are measured.
 func BenchmarkMillionOpen(b *testing.B) {
 	const groups = 1_000_000
-	a := counter(10)
+	a := counter()
 	a.Timeout = 3600e9
 	for i := range groups {
 		e := channel.NewEntry(channel.NewID().String(), "", nil, []byte("x"))
@@ -104,6 +104,6 @@ func BenchmarkMillionOpen(b *testing.B) {
 			b.Fatal(got, err)
 		}
 	}
-	ps := parts(1000)
+	ps := parts()
 	feed(b, a, func(i int) any { return ps[i%len(ps)] })
 }

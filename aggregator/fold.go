@@ -24,7 +24,7 @@ func (f *foldError) Unwrap() error { return f.err }
 func (a *Aggregator[In, Out]) fold(m channel.Message[In], r AddRequest) (Added, error) {
 	f := folding[In, Out]{a: a, key: r.Key, member: m}
 	r.Fold = f.fold
-	return a.Store.Add(m.Context(), r) //nolint:wrapcheck // Process tells its errors apart.
+	return a.Store.Add(m.Context(), r)
 }
 
 // fold is AddRequest.Fold. The state is an entry whose body is the Out; it has the id and key of the

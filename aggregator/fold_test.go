@@ -3,6 +3,8 @@ package aggregator
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,7 @@ func folder(s Store) *Aggregator[line, order] {
 			return acc, errBad
 		}
 		acc.ID = l.Order
-		acc.SKUs = append(acc.SKUs[:len(acc.SKUs):len(acc.SKUs)], l.SKU)
+		acc.SKUs = append(slices.Clip(acc.SKUs), l.SKU)
 		return acc, nil
 	}
 	return a
@@ -37,13 +39,13 @@ func TestFold(t *testing.T) {
 		} else if _, later := channel.IsLater(err); later {
 			t.Fatal("a line that cannot be folded waits for ever")
 		}
-		l := line{Order: "a", SKU: fmt.Sprint(i)}
-		r, err := process(a, "f/s", fmt.Sprint(i), l, channel.Field{Name: channel.HeaderHops, Value: fmt.Sprint(9 - i)})
+		l := line{Order: "a", SKU: strconv.Itoa(i)}
+		r, err := process(a, "f/s", strconv.Itoa(i), l, channel.Field{Name: channel.HeaderHops, Value: strconv.Itoa(9 - i)})
 		if got := say(r, err); got != want {
 			t.Fatalf("line %d: %s, %v; want %s", i, got, err, want)
 		}
 		if i < 2 {
-			if got := say(process(a, "f/s", fmt.Sprint(i), l)); got != "dropped duplicate member" {
+			if got := say(process(a, "f/s", strconv.Itoa(i), l)); got != "dropped duplicate member" {
 				t.Fatalf("line %d again: %s", i, got)
 			}
 			continue
@@ -82,7 +84,7 @@ func TestFoldedGroupInTheDeadLetter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := folder(&Memory{})
 		for i := range 3 {
-			_, _ = process(a, "f/s", fmt.Sprint(i), line{Order: "a", SKU: fmt.Sprint(i)})
+			_, _ = process(a, "f/s", strconv.Itoa(i), line{Order: "a", SKU: strconv.Itoa(i)})
 		}
 		time.Sleep(defaultLease)
 		r, err := a.Shape().Failed(envelope(&channel.Arrival{Scope: "f/s", ID: "2", Body: line{Order: "a", SKU: "2"}, HasBody: true}), errBad)

@@ -56,7 +56,7 @@ func (s *idSet) add(id channel.ID) {
 func (s *idSet) grow() {
 	tags, slots := s.tags, s.slots
 	if tags == nil {
-		s.seed, s.salt = rand.Uint64(), rand.Uint64() //nolint:gosec // Against chosen ids, not for secrecy.
+		s.seed, s.salt = rand.Uint64(), rand.Uint64()
 	}
 	size := max(minSlots, 2*len(tags))
 	s.tags, s.slots = make([]uint8, size), make([]channel.ID, size)

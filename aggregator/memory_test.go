@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ func number(n int) (id channel.ID) {
 }
 
 func TestIDSet(t *testing.T) {
-	seed := rand.Uint64()
+	const seed = 1
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var s idSet
 	model := map[channel.ID]bool{}
@@ -40,7 +41,7 @@ func TestIDSet(t *testing.T) {
 }
 
 func TestDeadlines(t *testing.T) {
-	seed := rand.Uint64()
+	const seed = 2
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var h deadlines
 	groups := make([]*group, 100)
@@ -150,7 +151,7 @@ func TestEntriesOutliveATakeover(t *testing.T) {
 
 // A body that was handed over in the process comes out as it is: it is never encoded.
 func TestBodiesAreKept(t *testing.T) {
-	type mute struct{ f func() } // no codec writes it
+	type mute struct{ F func() } // no codec writes it
 	a := &Aggregator[*mute, *mute]{
 		Correlate: func(*mute) string { return "k" },
 		Combine:   func(_ string, ms []*mute) (*mute, error) { return ms[0], nil },
@@ -210,10 +211,10 @@ func TestEndlessKeys(t *testing.T) {
 		}
 	}
 	for i := range 20_000 {
-		r, err := process(a, "f/s", fmt.Sprint(i), line{Order: fmt.Sprint(i)})
+		r, err := process(a, "f/s", strconv.Itoa(i), line{Order: strconv.Itoa(i)})
 		for errors.Is(err, ErrTooManyGroups) {
 			tick(false)
-			r, err = process(a, "f/s", fmt.Sprint(i), line{Order: fmt.Sprint(i)})
+			r, err = process(a, "f/s", strconv.Itoa(i), line{Order: strconv.Itoa(i)})
 		}
 		if got := say(r, err); got != "held" {
 			t.Fatalf("key %d: %s, %v", i, got, err)

@@ -60,9 +60,9 @@ func (a *Aggregator[In, Out]) release(ctx context.Context, g Group) (r channel.R
 func (a *Aggregator[In, Out]) settle(r channel.Result, g Group) channel.Result {
 	return r.Releases(g.Held).Settle(func(ctx context.Context, err error) error {
 		if err != nil {
-			return a.Store.Return(ctx, g) //nolint:wrapcheck // The engine names the step.
+			return a.Store.Return(ctx, g)
 		}
-		return a.Store.Release(ctx, ReleaseRequest{Group: g, Remember: a.remember(), Once: a.once()}) //nolint:wrapcheck // The same.
+		return a.Store.Release(ctx, ReleaseRequest{Group: g, Remember: a.remember(), Once: a.once()})
 	})
 }
 
@@ -91,9 +91,9 @@ func (a *Aggregator[In, Out]) combine(g Group) (out Out, err error) {
 
 // fire releases a group that is due.
 func (a *Aggregator[In, Out]) fire(ctx context.Context, scope, key string) (channel.Result, error) {
-	r := ClaimRequest{Scope: scope, Key: key, Lease: a.lease()}
-	if a.CompleteOnDrain {
-		_, r.Early = a.ending.Load(scope)
+	r := ClaimRequest{Scope: scope, Key: key, Lease: a.lease(), Early: channel.IsEarly(ctx)}
+	if _, ending := a.ending.Load(scope); ending && a.CompleteOnDrain {
+		r.Early = true
 	}
 	return a.takeOver(ctx, r)
 }
@@ -108,7 +108,7 @@ func (a *Aggregator[In, Out]) due(ctx context.Context, r channel.DueRequest) (ch
 			a.ending.Delete(r.Scope)
 		}
 	}
-	return a.Store.Due(ctx, r) //nolint:wrapcheck // The engine names the step.
+	return a.Store.Due(ctx, r)
 }
 
 // failed sends the whole group to the dead letter, not the one message that happened to complete it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func testAggregatorIdle(t *testing.T, s *aggregatorStore) {
 	for i := range 3 { // 3 leases and more: without the extension it were due
 		s.pass(s.lease)
 		s.lists(false)
-		r.Entry = aggregatorEntry(fmt.Sprint(i + 1))
+		r.Entry = aggregatorEntry(strconv.Itoa(i + 1))
 		s.add(r, aggregator.Opened)
 	}
 	next := s.lists(false).Next
