@@ -29,6 +29,14 @@ type Timer struct {
 	AtEnd bool
 }
 
+type earlyKey struct{}
+
+// Early gives the context of a Fire that somebody asked for, whether the key is due or not. For drivers.
+func Early(ctx context.Context) context.Context { return context.WithValue(ctx, earlyKey{}, true) }
+
+// IsEarly reports that Fire was asked for by name and need not wait for the key to be due.
+func IsEarly(ctx context.Context) bool { return ctx.Value(earlyKey{}) != nil }
+
 // A DueRequest asks which keys of a scope are due.
 type DueRequest struct {
 	Scope string
