@@ -22,6 +22,7 @@ const (
 
 	mixed    = "mixed"       // a group with members of another, or without one of its own
 	identity = "identity"    // one group under two ids
+	tooMany  = "too many"    // members in a group
 	resent   = "resent"      // published again although it was known to be published
 	open     = "open"        // an effect while the store was down
 	slow     = "slow"        // too long after the heal
