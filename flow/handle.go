@@ -302,7 +302,7 @@ func (h *Handle) everyKey(ctx context.Context, in *inlet) ([]string, error) {
 
 func (h *Handle) fire(ctx context.Context, in *inlet, key string) error {
 	a := channel.Arrival{
-		Context: ctx, Scope: in.step.scope, ID: in.step.scope + "/" + key, Key: key, Codecs: h.flow.codecs, Tick: true,
+		Context: channel.Early(ctx), Scope: in.step.scope, ID: in.step.scope + "/" + key, Key: key, Codecs: h.flow.codecs, Tick: true,
 	}
 	if err := h.flow.newWork(in, &a).drive(h.pub); err != nil {
 		return fmt.Errorf("releasing key %q of step %s: %w", key, in.step.name, err)
