@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +147,7 @@ func FuzzDecode(f *testing.F) {
 		L []*body      `json:"l"`
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		for _, payload := range [][]byte{payload, append(payload[:len(payload):len(payload)], canary...), append([]byte(`{"n":1,"t":"`+canary+`","x":`), payload...)} {
+		for _, payload := range [][]byte{payload, append(slices.Clip(payload), canary...), append([]byte(`{"n":1,"t":"`+canary+`","x":`), payload...)} {
 			err := decodeErr[body](string(payload))
 			var want body
 			if (err == nil) != (json.Unmarshal(payload, &want) == nil) {

@@ -58,7 +58,13 @@ func (e Entry) Get(name string) string {
 	case HeaderHops, HeaderConversation, HeaderOriginal, HeaderContentType: // the engine's, made when asked for
 		return e.Headers().Get(name)
 	}
-	return e.envelope().Get(name)
+	if value, ok := e.fields.lookup(name); ok {
+		return value
+	}
+	if e.base == nil || e.cause != "" && !inherited(name) && (name != HeaderSchema || !e.forwarded) {
+		return ""
+	}
+	return e.base.Get(name)
 }
 
 // Headers gives all headers as they would have left for a broker, those of the engine included. The

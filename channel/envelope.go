@@ -241,42 +241,54 @@ func (e *Envelope) original() string {
 
 // collect appends every header that Get finds, each once.
 func (e *Envelope) collect(fs Fields) Fields {
-	x := e
-	own, plain, format := true, true, true // what e takes over from x; see takes
-	passes := func(name string) bool {
-		if name == HeaderContentType || name == HeaderSchema {
-			return format
-		}
-		return own || plain && inherited(name)
-	}
-	add := func(f Field) {
-		if passes(f.Name) && !slices.ContainsFunc(fs, func(x Field) bool { return x.Name == f.Name }) {
-			fs = append(fs, f)
-		}
-	}
-	addAll := func(from Fields) { // of fields with one name the last counts
-		for i := len(from) - 1; i >= 0; i-- {
-			add(from[i])
-		}
-	}
-	for ; x.cause != nil && (plain || format); x = x.cause {
-		addAll(x.own())
-		own, plain, format = false, plain && !x.bare, format && x.forwarded
+	x, over := e, takeover{own: true, plain: true, format: true}
+	for ; x.cause != nil && (over.plain || over.format); x = x.cause {
+		fs = over.addAll(fs, x.own())
+		over = takeover{plain: over.plain && !x.bare, format: over.format && x.forwarded}
 	}
 	if x.cause == nil {
-		addAll(x.own())
+		fs = over.addAll(fs, x.own())
 		switch hs := x.headers.(type) {
 		case nil:
 		case Fields:
-			addAll(hs)
+			fs = over.addAll(fs, hs)
+		case Metadata: // as below, without a closure
+			for name, value := range hs {
+				fs = over.add(fs, Field{name, value})
+			}
 		default:
 			for name, value := range hs.All() {
-				add(Field{name, value})
+				fs = over.add(fs, Field{name, value})
 			}
 		}
 	}
 	// An empty value took a header away.
 	return slices.DeleteFunc(fs, func(f Field) bool { return f.Value == "" })
+}
+
+// A takeover is what of a message's headers is also another's: takes over all hops between them.
+type takeover struct{ own, plain, format bool }
+
+func (o takeover) add(fs Fields, f Field) Fields {
+	passes := o.own || o.plain && inherited(f.Name)
+	if f.Name == HeaderContentType || f.Name == HeaderSchema {
+		passes = o.format
+	}
+	if !passes {
+		return fs
+	}
+	if _, has := fs.lookup(f.Name); has {
+		return fs
+	}
+	return append(fs, f)
+}
+
+// addAll adds the last first: of fields with one name it counts.
+func (o takeover) addAll(fs, from Fields) Fields {
+	for i := len(from) - 1; i >= 0; i-- {
+		fs = o.add(fs, from[i])
+	}
+	return fs
 }
 
 // Hops counts the hops behind the message: those it arrived with and those since.
@@ -295,7 +307,7 @@ func (e *Envelope) Hops() int {
 	case e.headers != nil:
 		// Too many to read is the most there is, so that no header can bring a loop back to its start.
 		n, _ := strconv.ParseInt(e.headers.Get(HeaderHops), 10, 32)
-		e.hops = int32(max(n, 0)) //nolint:gosec // ParseInt was told 32 bits.
+		e.hops = int32(max(n, 0))
 	}
 	return int(e.hops)
 }

@@ -332,7 +332,8 @@ func TestEnvelopeIDs(t *testing.T) {
 			t.Errorf("an id of its own differs with another %s", what)
 		}
 	}
-	if e := root("", "f/s"); e.ID() != e.ID() || e.ID() == root("", "f/s").ID() {
+	e := root("", "f/s")
+	if first := e.ID(); first != e.ID() || first == root("", "f/s").ID() {
 		t.Error("a message without an id has one random id")
 	}
 }

@@ -53,7 +53,7 @@ func inherited(name string) bool {
 }
 
 // Headers is read access to the headers a message arrived with. Implementations are immutable and
-// safe for concurrent use.
+// safe for concurrent use. One that also has a method Fields() Fields is read without an allocation.
 type Headers interface {
 	// Get gives the header's value, "" if there is none.
 	Get(name string) string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func TestHeader(t *testing.T) {
 	putGet(t, "a b\nä", "a b\nä", equal)
 	putGet(t, "", "", equal)
 	putGet(t, 0, "0", equal)
-	putGet(t, math.MinInt, fmt.Sprint(math.MinInt), equal)
+	putGet(t, math.MinInt, strconv.Itoa(math.MinInt), equal)
 	putGet(t, int64(math.MaxInt64), "9223372036854775807", equal)
 	putGet(t, true, "true", equal)
 	putGet(t, false, "false", equal)

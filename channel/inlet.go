@@ -55,7 +55,7 @@ type Due struct {
 
 // In is an inlet from a topic.
 func In[T any](name string, topic Topic[T], f func(Message[T]) (Result, error)) Inlet {
-	return Inlet{Name: name, Topic: string(topic), Type: reflect.TypeFor[T](), stage: eraseFunc(f)}
+	return Inlet{Name: name, Topic: string(topic), Type: reflect.TypeFor[T](), stage: Erase(inFunc[T](f))}
 }
 
 // Clock is an inlet from time: fire is called with each due key, and an expiry is then acknowledged,
@@ -76,6 +76,9 @@ func (in *Inlet) Stage() Stage { return in.stage }
 
 // Erase makes a block a Stage. For drivers.
 func Erase[T any](block Processor[T]) Stage {
+	if raw, ok := any(block).(Processor[[]byte]); ok {
+		return eraseRaw(raw)
+	}
 	return func(e *Envelope, r *Result) (err error) {
 		m := Message[T]{env: e}
 		var ok bool
@@ -89,19 +92,23 @@ func Erase[T any](block Processor[T]) Stage {
 	}
 }
 
-func eraseFunc[T any](f func(Message[T]) (Result, error)) Stage {
-	return func(e *Envelope, r *Result) error {
-		m := Message[T]{env: e}
-		if b, ok := e.body.(T); ok {
-			m.Body = b
-		} else {
-			var err error
-			if m.Body, err = decode[T](e); err != nil {
+// eraseRaw is Erase for bytes, which are not decoded: to box them would cost an allocation a message.
+func eraseRaw(block Processor[[]byte]) Stage {
+	return func(e *Envelope, r *Result) (err error) {
+		m := Message[[]byte]{env: e}
+		var ok bool
+		if m.Body, ok = e.body.([]byte); !ok {
+			if m.Body, err = e.Payload(); err != nil {
 				return err
 			}
 		}
-		var err error
-		*r, err = f(m)
+		*r, err = block.Process(m)
 		return err
 	}
 }
+
+// inFunc is the function of an inlet as a block.
+type inFunc[T any] func(Message[T]) (Result, error)
+
+func (f inFunc[T]) Process(m Message[T]) (Result, error) { return f(m) }
+func (f inFunc[T]) Shape() Shape                         { return Shape{} }

@@ -37,16 +37,45 @@ func (l Limits) Check(payload []byte, headers Headers) error {
 	if headers == nil {
 		return nil
 	}
-	count, bytes := 0, 0
-	for k, v := range headers.All() {
-		count++
-		bytes += len(k) + len(v)
-		if len(k)+len(v) > l.Header {
-			return fmt.Errorf("%w: header %.64q has %d bytes, the limit is %d", ErrTooLarge, k, len(k)+len(v), l.Header)
+	w := weight{limits: l}
+	switch hs := headers.(type) {
+	case Fields:
+		return w.addAll(hs)
+	case interface{ Fields() Fields }:
+		return w.addAll(hs.Fields())
+	}
+	for name, value := range headers.All() {
+		if err := w.add(name, value); err != nil {
+			return err
 		}
-		if count > l.Headers || bytes > l.HeaderBytes {
-			return fmt.Errorf("%w: more than %d headers or %d bytes of them", ErrTooLarge, l.Headers, l.HeaderBytes)
+	}
+	return nil
+}
+
+// A weight adds up headers.
+type weight struct {
+	limits       Limits
+	count, bytes int
+}
+
+func (w *weight) addAll(fs Fields) error {
+	for i := range fs {
+		if err := w.add(fs[i].Name, fs[i].Value); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (w *weight) add(name, value string) error {
+	n := len(name) + len(value)
+	w.count++
+	w.bytes += n
+	switch l := &w.limits; {
+	case n > l.Header:
+		return fmt.Errorf("%w: header %.64q has %d bytes, the limit is %d", ErrTooLarge, name, n, l.Header)
+	case w.count > l.Headers || w.bytes > l.HeaderBytes:
+		return fmt.Errorf("%w: more than %d headers or %d bytes of them", ErrTooLarge, l.Headers, l.HeaderBytes)
 	}
 	return nil
 }

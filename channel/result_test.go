@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -130,7 +131,7 @@ func TestSettle(t *testing.T) {
 func BenchmarkSequence(b *testing.B) {
 	for _, n := range []int{1, 10, 100} {
 		m := NewMessage("1", 1)
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				ds := make([]Delivery, n)
