@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -14,8 +15,8 @@ var ErrKilled = errors.New("instance was killed")
 
 // An Instance is one process as the World sees it: its handles, and nothing else. It is a Watermill
 // Publisher and Subscriber, it wraps stores, and Do makes anything else an effect of it. Killed, it has
-// no effect any more: every handle gives ErrKilled, what it had read is read by others, and whatever its
-// goroutines still do reaches nobody. That is all that a crash is.
+// no effect any more: every handle gives ErrKilled, its subscriptions end, what it had read is read by
+// others, and whatever its goroutines still do reaches nobody. That is all that a crash is.
 //
 // Its fuse says which effect is the last: a message published, a call of a store, a Do. That one happens
 // or does not; in both cases nobody hears of it. To acknowledge is no effect of its own: dying before it
@@ -44,7 +45,7 @@ type Instance struct {
 // until Kill.
 func (w *World) Instance(n int, after bool) *Instance {
 	w.mu.Lock()
-	i := &Instance{world: w, name: fmt.Sprintf("#%d", w.made), fuse: n, after: after}
+	i := &Instance{world: w, name: "#" + strconv.Itoa(w.made), fuse: n, after: after}
 	w.made++
 	w.mu.Unlock()
 	i.ctx, i.die = context.WithCancelCause(context.Background())
@@ -71,23 +72,19 @@ func (i *Instance) Do(what string, f func() error) error {
 	if !last {
 		if i.Fault != nil {
 			if err := i.Fault(what); err != nil {
-				i.note(what, ": ", err)
+				i.noted(what, err)
 				return err
 			}
 		}
 		err := f()
-		if err != nil {
-			i.note(what, ": ", err)
-		} else {
-			i.note(what)
-		}
+		i.noted(what, err)
 		return err
 	}
 	if i.after {
 		err := f()
-		i.note("dies of ", what, ", after it: ", err)
+		i.noted("dies of "+what+", after it", err)
 	} else {
-		i.note("dies of ", what, ", before it")
+		i.note("dies of " + what + ", before it")
 	}
 	i.die(ErrKilled)
 	return ErrKilled
@@ -129,8 +126,16 @@ func (i *Instance) Publish(topic string, ms ...*message.Message) error {
 }
 
 // note writes the history, if somebody does.
-func (i *Instance) note(what ...any) {
+func (i *Instance) note(what string) {
 	if t := i.world.trace; t != nil {
-		t(i.name + " " + fmt.Sprint(what...))
+		t(i.name, what)
 	}
+}
+
+// noted is note with what became of it.
+func (i *Instance) noted(what string, err error) {
+	if err != nil {
+		what += ": " + err.Error()
+	}
+	i.note(what)
 }

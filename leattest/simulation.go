@@ -30,7 +30,7 @@ type Simulation struct {
 	// Fuse is the most effects an instance has before it dies; the seed chooses from 1. 0: 40. Below 0
 	// nobody dies.
 	Fuse int
-	// Storm is how long instances are killed. 0: 5 min.
+	// Storm is how long instances are killed. 0: 2 min.
 	Storm time.Duration
 	// Heal is how long all is well afterwards: longer than every timeout and retry of the flow. 0: 1 h.
 	Heal time.Duration
@@ -69,7 +69,7 @@ func (s Simulation) Run(t *testing.T, setup func(w *World) Start) *History {
 		s.Fuse = 40
 	}
 	if s.Storm == 0 {
-		s.Storm = 5 * time.Minute
+		s.Storm = 2 * time.Minute
 	}
 	if s.Heal == 0 {
 		s.Heal = time.Hour
@@ -138,7 +138,7 @@ func (r *run) launch(mortal bool) *process {
 	default:
 		r.startStepped(x)
 	}
-	if err != nil && !x.Dead() {
+	if err != nil {
 		r.t.Fatalf("seed %d: starting the flow: %v", r.Seed, err)
 	}
 	return x

@@ -24,16 +24,10 @@ func startRouter(x *process) (end func(), err error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.Context()))
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	end = func() {
+	<-r.Running()
+	return func() {
 		cancel()
-		_ = r.Close() // a dead instance's handlers may have ended before
+		_ = r.Close() // whose handlers may have ended with the instance
 		<-done
-	}
-	select {
-	case <-r.Running():
-		return end, nil
-	case err := <-done: // it died while it subscribed
-		done <- nil
-		return end, err
-	}
+	}, nil
 }

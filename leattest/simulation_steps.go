@@ -64,7 +64,7 @@ func (r *run) pull(x *process) bool {
 	if l == nil {
 		return false
 	}
-	x.note("takes ", g.topic, " ", l.m.UUID)
+	x.note("takes " + g.topic + " " + l.m.UUID)
 	m := l.m.Copy()
 	m.SetContext(x.Context())
 	as, err := x.stepper.Arrive(g.topic, m)
@@ -90,7 +90,7 @@ func (r *run) fire(x *process) {
 	}
 	as, err := x.stepper.Due(x.Context(), time.Now())
 	if err != nil {
-		x.note("asking what is due: ", err)
+		x.noted("asks what is due", err)
 		return
 	}
 	for _, a := range as {
@@ -122,9 +122,9 @@ func (r *run) step(x *process, a *attempt) {
 	case fate == flow.Waits:
 		a.due = time.Now().Add(after)
 		x.held = append(x.held, a)
-		x.note("waits ", after, a)
+		x.note("waits " + after.String() + a.String())
 	case a.of == nil:
-		x.note("is through with", a)
+		x.note("is through with" + a.String())
 	default:
 		a.of.left--
 		a.of.back = a.of.back || fate == flow.GivenBack || x.Dead()
@@ -132,9 +132,9 @@ func (r *run) step(x *process, a *attempt) {
 			return
 		}
 		if a.of.back {
-			x.note("gives back", a)
+			x.note("gives back" + a.String())
 		} else {
-			x.note("acknowledges", a)
+			x.note("acknowledges" + a.String())
 		}
 		r.world.finish(a.of.group, a.of.l, a.of.back)
 	}

@@ -27,7 +27,7 @@ type World struct {
 	made   int      // instances
 	alone  int      // subscriptions without a group
 	wake   chan struct{}
-	trace  func(what string) // nil: nobody writes the history
+	trace  func(who, what string) // nil: nobody writes the history
 }
 
 type groupName struct{ topic, name string }
