@@ -142,6 +142,11 @@ func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int)
 		c := &n.env
 		n.in = next
 		c.Follow(e, d, o.ordinal(s, r, i), next.step.scope)
+		if w.flow.roundTrip {
+			if err := c.RoundTrip(); err != nil {
+				return err //nolint:wrapcheck // It names type and topic.
+			}
+		}
 		if _, own := d.Lookup(channel.HeaderExpires); own { // not its cause's
 			c.SetContext(w.ctx)
 			w.failed, w.failedEnv = next, c

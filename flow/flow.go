@@ -13,21 +13,22 @@ import (
 // A Flow is a checked graph of steps. It is immutable and may be run several times, in one process or
 // in many; what it remembers is in stores, under its name.
 type Flow struct {
-	name     string
-	scope    string // the name, or what Scope pins
-	group    string
-	prefix   string
-	steps    []*step
-	feeds    map[string][]*inlet // by topic
-	direct   map[string]bool
-	codecs   *channel.Codecs
-	limits   channel.Limits
-	maxHops  int
-	pool     sync.Pool // *work
-	errs     []error   // while it is made
-	log      *slog.Logger
-	observer observer // nil: nobody watches
-	poison   bool     // tests: works are spoiled after use instead of reused
+	name      string
+	scope     string // the name, or what Scope pins
+	group     string
+	prefix    string
+	steps     []*step
+	feeds     map[string][]*inlet // by topic
+	direct    map[string]bool
+	codecs    *channel.Codecs
+	limits    channel.Limits
+	maxHops   int
+	pool      sync.Pool // *work
+	errs      []error   // while it is made
+	log       *slog.Logger
+	observer  observer // nil: nobody watches
+	poison    bool     // tests: works are spoiled after use instead of reused
+	roundTrip bool     // tests: direct hops write bodies and read them
 }
 
 const defaultMaxHops = 64

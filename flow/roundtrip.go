@@ -1,0 +1,14 @@
+package flow
+
+import "github.com/leat-go/leat/channel"
+
+// RoundTrip has every direct hop write the body and read it again, as it would be over a broker: then a
+// body that its codec does not keep, or that somebody changes after it was sent, shows. It is for tests;
+// package leattest calls it. Call it before the flow runs.
+func (f *Flow) RoundTrip() { f.roundTrip = true }
+
+// Codecs says how the flow writes and reads bodies. Nobody may change it.
+func (f *Flow) Codecs() *channel.Codecs { return f.codecs }
+
+// Physical gives the name under which the broker has a topic: with the flow's Prefix.
+func (f *Flow) Physical(topic string) string { return f.prefix + topic }
