@@ -173,3 +173,16 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// Somebody who asks for a key by name gets what there is, due or not.
+func TestFireByName(t *testing.T) {
+	a := packer(&Memory{})
+	_, _ = process(a, "f/s", "1", line{Order: "a"})
+	clock := a.Shape().Inlets[0].Clock
+	if got := say(clock.Fire(t.Context(), "f/s", "a")); got != "dropped already released" {
+		t.Fatalf("a key that is not due: %s", got)
+	}
+	if got := say(clock.Fire(channel.Early(t.Context()), "f/s", "a")); got != "sent to packed by end releases 1" {
+		t.Fatalf("a key that was asked for: %s", got)
+	}
+}

@@ -24,7 +24,7 @@ func TestIDSet(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var s idSet
 	model := map[channel.ID]bool{}
-	for i := range 200_000 {
+	for i := range 100_000 {
 		id := number(rnd.IntN(30_000)) // 0 among them
 		switch {
 		case rnd.IntN(50_000) == 0:
@@ -77,7 +77,7 @@ func TestRemembered(t *testing.T) {
 		m := &Memory{MaxRemembered: 10_000}
 		a := packer(m)
 		a.Size, a.Remember = 1, time.Hour
-		for i := range 200_000 {
+		for i := range 100_000 {
 			r, err := process(a, "f/s", number(i).String(), line{Order: "a"})
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +85,7 @@ func TestRemembered(t *testing.T) {
 			settle(t, r, nil)
 		}
 		s := m.Stats("f/s")
-		if s.Remembered > m.MaxRemembered || s.Remembered < m.MaxRemembered/2 || s.Forgotten+s.Remembered != 200_000 {
+		if s.Remembered > m.MaxRemembered || s.Remembered < m.MaxRemembered/2 || s.Forgotten+s.Remembered != 100_000 {
 			t.Fatalf("after all ids: %+v; want %d at most, half at least, the others counted", s, m.MaxRemembered)
 		}
 		x := m.scope("f/s")

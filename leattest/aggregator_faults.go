@@ -46,13 +46,21 @@ func testAggregatorFold(t *testing.T, s *aggregatorStore) {
 	if _, err := s.Add(t.Context(), fold("bad")); !errors.Is(err, errAggregatorFold) {
 		t.Fatalf("error of Fold: %v; want it to come out as it is", err)
 	}
-	s.add(fold("c"), aggregator.Opened)
-	g := s.add(fold("d"), aggregator.Completed).Group
-	if g.Size != 4 || g.Held != 3 || g.Reason != aggregator.CompletedByPredicate || len(g.Entries) != 1 {
-		t.Fatalf("folded group %+v; want 4 members, 3 held, one entry, by predicate", g)
+	// Another comes while one is being folded: neither is lost.
+	slow, inner := fold("c"), 0
+	slow.Fold = func(state channel.Entry, first bool) (channel.Entry, bool, error) {
+		if inner++; inner == 1 {
+			s.add(fold("x"), aggregator.Opened)
+		}
+		return fold("c").Fold(state, first)
 	}
-	if p, err := g.Entries[0].Payload(); string(p) != "abcd" || err != nil {
-		t.Fatalf("state %q, %v; want abcd", p, err)
+	s.add(slow, aggregator.Opened)
+	g := s.add(fold("d"), aggregator.Completed).Group
+	if g.Size != 5 || g.Held != 4 || g.Reason != aggregator.CompletedByPredicate || len(g.Entries) != 1 {
+		t.Fatalf("folded group %+v; want 5 members, 4 held, one entry, by predicate", g)
+	}
+	if p, err := g.Entries[0].Payload(); string(p) != "abxcd" || err != nil {
+		t.Fatalf("state %q, %v; want abxcd", p, err)
 	}
 	s.give(g)
 	g = s.claimed("k", "c")
