@@ -33,7 +33,7 @@ type Envelope struct {
 	hops    int32
 	attempt int32
 
-	hasUID, hasHops, hasBody, deleted, bare, forwarded, tick bool
+	hasUID, hasHops, hasBody, deleted, bare, forwarded, tick, raw bool
 }
 
 // An Arrival is what a driver knows of a message that arrives. Set Body for one that is handed over
@@ -57,7 +57,7 @@ func (e *Envelope) Arrive(a *Arrival) {
 	*e = Envelope{
 		ctx: a.Context, topic: a.Topic, scope: a.Scope, id: a.ID, key: a.Key, headers: a.Headers,
 		codecs: a.Codecs, payload: a.Payload, body: a.Body, hasBody: a.HasBody, tick: a.Tick,
-		deleted: !a.HasBody && a.Payload == nil && !a.Tick,
+		deleted: !a.HasBody && a.Payload == nil && !a.Tick, raw: !a.HasBody && !a.Tick,
 	}
 }
 
@@ -252,6 +252,8 @@ func (e *Envelope) collect(fs Fields) Fields {
 		case nil:
 		case Fields:
 			fs = over.addAll(fs, hs)
+		case interface{ Fields() Fields }:
+			fs = over.addAll(fs, hs.Fields())
 		case Metadata: // as below, without a closure
 			for name, value := range hs {
 				fs = over.add(fs, Field{name, value})
@@ -306,8 +308,10 @@ func (e *Envelope) Hops() int {
 		e.hops = int32(min(n, math.MaxInt32-1)) + 1 //nolint:gosec // It stays at the most there is.
 	case e.headers != nil:
 		// Too many to read is the most there is, so that no header can bring a loop back to its start.
-		n, _ := strconv.ParseInt(e.headers.Get(HeaderHops), 10, 32)
-		e.hops = int32(max(n, 0))
+		if said := e.headers.Get(HeaderHops); said != "" {
+			n, _ := strconv.ParseInt(said, 10, 32)
+			e.hops = int32(max(n, 0))
+		}
 	}
 	return int(e.hops)
 }
@@ -319,6 +323,19 @@ func (e *Envelope) Expires() (at time.Time, ok bool, err error) {
 		return at, false, nil
 	}
 	return Header[time.Time](HeaderExpires).Get(e)
+}
+
+// Bytes gives the bytes that the message arrived with, nil for a tombstone. It gives false if the message
+// was caused in the process, or handed over there as anything but a []byte.
+func (e *Envelope) Bytes() ([]byte, bool) {
+	if e.raw || e.cause != nil {
+		return e.payload, e.raw
+	}
+	b, ok := e.body.([]byte)
+	if ok && b == nil {
+		b = []byte{} // as it travels
+	}
+	return b, ok
 }
 
 // Payload gives the message's bytes; nobody may change them. Over a direct hop there are none until
