@@ -42,8 +42,8 @@ const (
 
 // packing is the program of the crash runs: orders are split into lines and put together again, with an
 // idempotent receiver around both steps.
-func packing(remember bool) func(w *leattest.World) leattest.Start {
-	return func(w *leattest.World) leattest.Start {
+func packing(remember bool) func(w *leattest.World) leattest.Program {
+	return func(w *leattest.World) leattest.Program {
 		for i := range manyOrders {
 			id, body := fmt.Sprint("o", i), fmt.Sprintf(`{"ID":"%d","Lines":["a","b","c"]}`, i)
 			if i%2 == 0 {

@@ -12,7 +12,7 @@ import (
 // A Simulation has instances of a flow work on one World, kills them before or after any effect they
 // have, starts others in their place, and lets all be well in the end. A seed chooses what happens.
 //
-//	h := leattest.Simulation{Seed: seed}.Run(t, func(w *leattest.World) leattest.Start {
+//	h := leattest.Simulation{Seed: seed}.Run(t, func(w *leattest.World) leattest.Program {
 //		groups, seen := &aggregator.Memory{}, &idempotency.Memory{} // outlive the instances
 //		w.Put("orders", "o1", `{"ID":"1"}`)
 //		return func(i *leattest.Instance) (*flow.Flow, error) {
@@ -53,13 +53,13 @@ const (
 // String gives the driver's name.
 func (d Driver) String() string { return [...]string{"stepped", "engine", "router"}[min(d, Router)] }
 
-// A Start makes the flow of one instance, on the instance's handles. It must not use a flow twice.
-type Start func(i *Instance) (*flow.Flow, error)
+// A Program makes the flow of one instance, on the instance's handles. It must not use a flow twice.
+type Program func(i *Instance) (*flow.Flow, error)
 
 // Run runs the simulation. Setup is called in its bubble of testing/synctest: what it makes is what
 // outlives the instances, and what it puts into the World is there at the beginning. Run ends the test
 // if the flow cannot start, and fails it if at the end the accounting of a step does not balance.
-func (s Simulation) Run(t *testing.T, setup func(w *World) Start) *History {
+func (s Simulation) Run(t *testing.T, setup func(w *World) Program) *History {
 	t.Helper()
 	h := &History{Seed: s.Seed, World: &World{}}
 	if s.Instances <= 0 {
@@ -78,7 +78,7 @@ func (s Simulation) Run(t *testing.T, setup func(w *World) Start) *History {
 		h.from = time.Now()
 		h.World.trace = h.note
 		r := &run{
-			Simulation: s, t: t, history: h, world: h.World, start: setup(h.World),
+			Simulation: s, t: t, history: h, world: h.World, program: setup(h.World),
 			rnd: rand.New(rand.NewPCG(s.Seed, uint64(s.Driver))), //nolint:gosec // A seed names one history.
 		}
 		defer func() { // whatever ended the test, no goroutine outlives it
@@ -100,7 +100,7 @@ type run struct {
 	t       *testing.T
 	history *History
 	world   *World
-	start   Start
+	program Program
 	rnd     *rand.Rand
 	all     []*process
 }
@@ -127,7 +127,7 @@ func (r *run) launch(mortal bool) *process {
 	x := &process{Instance: r.world.Instance(n, after)}
 	x.note("starts")
 	var err error
-	if x.flow, err = r.start(x.Instance); err != nil {
+	if x.flow, err = r.program(x.Instance); err != nil {
 		r.t.Fatalf("seed %d: making the flow: %v", r.Seed, err)
 	}
 	switch r.Driver {
