@@ -21,7 +21,7 @@ func TestF21NoBytes(t *testing.T) {
 		w := newWorld(t, 1)
 		w.driver = claims
 		var letter *message.Message
-		w.name = func(m *message.Message) string { return m.UUID }
+		w.names = func(m *message.Message) []string { return []string{m.UUID} }
 		w.dead = func(m *message.Message) { letter = m }
 		p := w.process(nil)
 		p.run("shop",

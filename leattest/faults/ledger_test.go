@@ -39,6 +39,7 @@ type ledger struct {
 	letters map[string]int  // dead letters
 	poison  map[string]bool // ids that must die
 	may     map[string]bool // ids that may have effects beyond one
+	mortal  map[string]bool // ids that may die
 	found   map[string]int
 	example map[string]string
 	stats   map[string]int // that the faults have happened
@@ -48,7 +49,7 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		keys: map[string]string{}, order: map[string][]string{}, effects: map[string]int{},
-		letters: map[string]int{}, poison: map[string]bool{}, may: map[string]bool{}, found: map[string]int{},
+		letters: map[string]int{}, poison: map[string]bool{}, may: map[string]bool{}, mortal: map[string]bool{}, found: map[string]int{},
 		example: map[string]string{}, stats: map[string]int{},
 	}
 }
@@ -71,6 +72,13 @@ func (l *ledger) dies(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.poison[id] = true
+}
+
+// mayDie says that the message may end in the dead letter.
+func (l *ledger) mayDie(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mortal[id] = true
 }
 
 // repeats says that the message may have more effects than one.
@@ -141,7 +149,7 @@ func (l *ledger) close() report {
 		}
 	}
 	for id := range l.letters {
-		if !l.poison[id] {
+		if !l.poison[id] && !l.mortal[id] {
 			l.note(wronglyDead, "%s", id)
 		}
 	}

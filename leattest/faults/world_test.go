@@ -47,8 +47,8 @@ type world struct {
 	mu     sync.Mutex
 	procs  []*process // guarded by mu
 
-	// name tells whose dead letter a message is.
-	name  func(m *message.Message) string
+	// names tells whose dead letter a message is.
+	names func(m *message.Message) []string
 	dead  func(m *message.Message) // sees each dead letter; may be nil
 	dying sync.WaitGroup
 
@@ -64,12 +64,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 		driver: drivers[rnd.IntN(len(drivers))],
 	}
 	w.ledger.ordered = w.broker.Order != adapters.Unordered
-	w.name = func(m *message.Message) string {
+	w.names = func(m *message.Message) []string {
 		var x item
 		if err := json.Unmarshal(m.Payload, &x); err != nil {
-			return string(m.Payload)
+			return []string{string(m.Payload)}
 		}
-		return x.ID
+		return []string{x.ID}
 	}
 	w.bury()
 	return w
@@ -86,7 +86,9 @@ func (w *world) bury() {
 			if w.dead != nil {
 				w.dead(m)
 			}
-			w.ledger.letter(w.name(m))
+			for _, id := range w.names(m) {
+				w.ledger.letter(id)
+			}
 			m.Ack()
 		}
 	})
