@@ -248,10 +248,10 @@ func TestTheDeadLetterChannelIsDown(t *testing.T) {
 			}
 			return nil
 		}
-		calls := 0
+		var calls atomic.Int32
 		r.run(mustNew(t, "f", flow.Policy{Attempts: 1, DeadLetter: dead}, flow.Workers(1),
 			flow.Step("a", arrivals, endpoint.Do(func(_ context.Context, p parcel) error {
-				calls++
+				calls.Add(1)
 				if p.Kind == "bad" {
 					return errFlaky
 				}
@@ -273,8 +273,8 @@ func TestTheDeadLetterChannelIsDown(t *testing.T) {
 			t.Errorf("%d of 2 letters 3 s after it is up again", n)
 		}
 		r.is("a", "received=3 done=1 dead=2")
-		if calls != 3 {
-			t.Errorf("the block was called %d times, want once a message", calls)
+		if n := calls.Load(); n != 3 {
+			t.Errorf("the block was called %d times, want once a message", n)
 		}
 	})
 }

@@ -220,7 +220,7 @@ func TestLaw2NothingIsDroppedWithoutTheWord(t *testing.T) {
 		if n := len(r.on("dead")); n != 5 {
 			t.Errorf("%d dead letters, want 5", n)
 		}
-	})
+	}, claims, oneByOne, routed, goChan, goRouted)
 }
 
 // Breaks if Forward decodes and encodes again, on any of its ways: bytes in are bytes out.
@@ -380,7 +380,7 @@ func TestLaw9EveryStepSeesEveryMessage(t *testing.T) {
 		r.is("a", "received=100 done=100")
 		r.is("b", "received=100 done=100 retries=20")
 		r.is("c", "received=100 done=99 dead=1")
-	})
+	}, claims, oneByOne, routed, goChan, goRouted)
 }
 
 // Breaks if a step in a group of its own shares the others' subscription, or takes part of it.

@@ -66,10 +66,11 @@ func mustNew(t testing.TB, name string, parts ...flow.Part) *flow.Flow {
 
 // The ways to drive a flow. What holds must hold for each.
 const (
-	claims   = "run"             // the engine, by claims and batches
-	oneByOne = "run, one by one" // the engine, on any Watermill subscriber and publisher
-	routed   = "router"          // a Watermill router
-	goChan   = "gochannel"       // the engine, on Watermill's GoChannel
+	claims   = "run"               // the engine, by claims and batches
+	oneByOne = "run, one by one"   // the engine, on any Watermill subscriber and publisher
+	routed   = "router"            // a Watermill router
+	goChan   = "gochannel"         // the engine, on Watermill's GoChannel
+	goRouted = "gochannel, router" // where a block has many goroutines
 )
 
 // everyWay runs a test under every driver, in virtual time.
@@ -217,7 +218,7 @@ func (r *rig) run(f *flow.Flow) *rig {
 	if r.wire == nil {
 		r.wire = &wire{}
 	}
-	if r.How == goChan {
+	if r.How == goChan || r.How == goRouted {
 		g := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 1000, Persistent: true}, watermill.NopLogger{})
 		r.T.Cleanup(func() { g.Close() })
 		r.pub, sub = g, g
@@ -233,11 +234,11 @@ func (r *rig) run(f *flow.Flow) *rig {
 	if r.How != claims {
 		pub = r.wire
 	}
-	if r.How != claims && r.How != goChan {
+	if r.How == oneByOne || r.How == routed {
 		sub = plainSub{sub}
 	}
 	var once sync.Once
-	if r.How == routed {
+	if r.How == routed || r.How == goRouted {
 		w := message.NewDefaultRouter(watermill.NopLogger{})
 		r.h = must(f.AddTo(w, pub, sub))(r.T)
 		over := make(chan error, 1)
