@@ -3,7 +3,6 @@ package aggregator
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/leat-go/leat/channel"
@@ -78,8 +77,6 @@ type Aggregator[In, Out any] struct {
 	Remember time.Duration
 	// Key gives the key of what is sent. Nil: the group's.
 	Key func(key string) string
-
-	ending sync.Map // scopes whose clock was asked for everything: their flow is being drained
 }
 
 // ErrNoKey is why a message without a correlation key is refused: it would share a group with all

@@ -162,7 +162,7 @@ func TestDrain(t *testing.T) {
 			t.Fatalf("all are %q; want both open groups", d.Keys)
 		}
 		for _, key := range d.Keys {
-			r, err := clock.Fire(t.Context(), "f/s", key)
+			r, err := clock.Fire(channel.Early(t.Context()), "f/s", key) // as the drain of a flow does
 			if got := say(r, err); got != "sent to packed by end releases 1" {
 				t.Fatalf("%s at the end: %s, %v", key, got, err)
 			}

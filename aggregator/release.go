@@ -92,22 +92,10 @@ func (a *Aggregator[In, Out]) combine(g Group) (out Out, err error) {
 // fire releases a group that is due.
 func (a *Aggregator[In, Out]) fire(ctx context.Context, scope, key string) (channel.Result, error) {
 	r := ClaimRequest{Scope: scope, Key: key, Lease: a.lease(), Early: channel.IsEarly(ctx)}
-	if _, ending := a.ending.Load(scope); ending && a.CompleteOnDrain {
-		r.Early = true
-	}
 	return a.takeOver(ctx, r)
 }
 
-// due asks the store, and notes whether the flow is being drained: only then may a clock's key release
-// a group before its time. A key that fires late otherwise could meet the next group of the key.
 func (a *Aggregator[In, Out]) due(ctx context.Context, r channel.DueRequest) (channel.Due, error) {
-	if a.CompleteOnDrain {
-		if r.All {
-			a.ending.Store(r.Scope, true)
-		} else {
-			a.ending.Delete(r.Scope)
-		}
-	}
 	return a.Store.Due(ctx, r)
 }
 

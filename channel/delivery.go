@@ -1,8 +1,10 @@
 package channel
 
 import (
+	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // A Delivery is one message on its way to one topic. It inherits the headers and the key of the
@@ -88,13 +90,41 @@ func (d Delivery) Bare() Delivery {
 }
 
 // Of says which entries, besides its cause, the delivery is made of: the members of a group. Its hops
-// count on from theirs.
+// count on from theirs. If they are parts of a Message Sequence, the delivery is none: it has the
+// sequence around theirs, or none at all.
 func (d Delivery) Of(members ...Entry) Delivery {
 	d.x = d.extra()
 	for i := range members {
 		d.x.hops = max(d.x.hops, members[i].hops)
 	}
+	if len(members) > 0 && members[0].Get(HeaderSequence) != "" {
+		d.x.fields = append(slices.Clip(d.x.fields), around(members[0].Get(HeaderSequenceOuter))...)
+	}
 	return d
+}
+
+// around gives the headers of the innermost of the outer sequences.
+func around(outer string) Fields {
+	rest, inner, nested := "", outer, false
+	if i := strings.LastIndexByte(outer, ' '); i >= 0 {
+		rest, inner = outer[:i], outer[i+1:]
+	}
+	id, index, size := "", "", ""
+	if id, size, nested = cutLast(inner); nested {
+		id, index, _ = cutLast(id)
+	}
+	if text, err := url.PathUnescape(id); err == nil {
+		id = text
+	}
+	return Fields{{HeaderSequence, id}, {HeaderSequenceIndex, index}, {HeaderSequenceSize, size}, {HeaderSequenceOuter, rest}}
+}
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 func (d Delivery) extra() *extra {
@@ -156,7 +186,7 @@ func sequence(e *Envelope, ds []Delivery) {
 	per := each
 	outer := ""
 	if id := e.Get(HeaderSequence); id != "" {
-		outer = id + "/" + e.Get(HeaderSequenceIndex) + "/" + e.Get(HeaderSequenceSize)
+		outer = url.PathEscape(id) + "/" + e.Get(HeaderSequenceIndex) + "/" + e.Get(HeaderSequenceSize)
 		if o := e.Get(HeaderSequenceOuter); o != "" {
 			outer = o + " " + outer
 		}

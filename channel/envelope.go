@@ -259,9 +259,7 @@ func (e *Envelope) collect(fs Fields) Fields {
 				fs = over.add(fs, Field{name, value})
 			}
 		default:
-			for name, value := range hs.All() {
-				fs = over.add(fs, Field{name, value})
-			}
+			fs = over.addEach(fs, hs)
 		}
 	}
 	// An empty value took a header away.
@@ -289,6 +287,14 @@ func (o takeover) add(fs Fields, f Field) Fields {
 func (o takeover) addAll(fs, from Fields) Fields {
 	for i := len(from) - 1; i >= 0; i-- {
 		fs = o.add(fs, from[i])
+	}
+	return fs
+}
+
+// addEach is apart from the others because its closure costs allocations.
+func (o takeover) addEach(fs Fields, hs Headers) Fields {
+	for name, value := range hs.All() {
+		fs = o.add(fs, Field{name, value})
 	}
 	return fs
 }

@@ -28,7 +28,8 @@ const (
 	// HeaderOriginal is the id under which a forwarded message first arrived.
 	HeaderOriginal = "leat-original-id"
 	// HeaderSequence, HeaderSequenceIndex (from 0) and HeaderSequenceSize say which part of a
-	// Message Sequence this is; HeaderSequenceOuter holds the sequences around it, innermost last.
+	// Message Sequence this is; HeaderSequenceOuter holds the sequences around it as id/index/size,
+	// separated by spaces, innermost last.
 	HeaderSequence      = "leat-sequence"
 	HeaderSequenceIndex = "leat-sequence-index"
 	HeaderSequenceSize  = "leat-sequence-size"

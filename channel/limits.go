@@ -30,52 +30,37 @@ func (l Limits) withDefaults() Limits {
 
 // Check gives an ErrTooLarge that says which limit a message is beyond, nil if it is within all.
 func (l Limits) Check(payload []byte, headers Headers) error {
+	switch hs := headers.(type) {
+	case nil:
+		return l.CheckFields(payload, nil)
+	case Fields:
+		return l.CheckFields(payload, hs)
+	case interface{ Fields() Fields }:
+		return l.CheckFields(payload, hs.Fields())
+	}
+	var fs Fields
+	for name, value := range headers.All() {
+		fs = append(fs, Field{name, value})
+	}
+	return l.CheckFields(payload, fs)
+}
+
+// CheckFields is Check, without an allocation.
+func (l Limits) CheckFields(payload []byte, fs Fields) error {
 	l = l.withDefaults()
 	if len(payload) > l.Body {
 		return fmt.Errorf("%w: payload has %d bytes, the limit is %d: raise Limits.Body or send a claim check", ErrTooLarge, len(payload), l.Body)
 	}
-	if headers == nil {
-		return nil
-	}
-	w := weight{limits: l}
-	switch hs := headers.(type) {
-	case Fields:
-		return w.addAll(hs)
-	case interface{ Fields() Fields }:
-		return w.addAll(hs.Fields())
-	}
-	for name, value := range headers.All() {
-		if err := w.add(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// A weight adds up headers.
-type weight struct {
-	limits       Limits
-	count, bytes int
-}
-
-func (w *weight) addAll(fs Fields) error {
+	bytes := 0
 	for i := range fs {
-		if err := w.add(fs[i].Name, fs[i].Value); err != nil {
-			return err
+		n := len(fs[i].Name) + len(fs[i].Value)
+		bytes += n
+		if n > l.Header {
+			return fmt.Errorf("%w: header %.64q has %d bytes, the limit is %d", ErrTooLarge, fs[i].Name, n, l.Header)
 		}
 	}
-	return nil
-}
-
-func (w *weight) add(name, value string) error {
-	n := len(name) + len(value)
-	w.count++
-	w.bytes += n
-	switch l := &w.limits; {
-	case n > l.Header:
-		return fmt.Errorf("%w: header %.64q has %d bytes, the limit is %d", ErrTooLarge, name, n, l.Header)
-	case w.count > l.Headers || w.bytes > l.HeaderBytes:
-		return fmt.Errorf("%w: more than %d headers or %d bytes of them", ErrTooLarge, l.Headers, l.HeaderBytes)
+	if len(fs) > l.Headers || bytes > l.HeaderBytes {
+		return fmt.Errorf("%w: more than %d headers or %d bytes of them: it has %d of %d", ErrTooLarge, l.Headers, l.HeaderBytes, len(fs), bytes)
 	}
 	return nil
 }

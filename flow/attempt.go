@@ -203,7 +203,7 @@ func (w *work) ready() error {
 		o := w.outgoing()
 		o.Context, o.Topic, o.ID, o.Key = w.ctx, w.flow.prefix+e.Topic(), e.ID(), e.Key()
 		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, e, w.leaving[i].cyclic || e.BestEffort()
-		if err := w.flow.limits.Check(p, o.Headers); err != nil {
+		if err := w.flow.limits.CheckFields(p, o.Headers); err != nil {
 			return fmt.Errorf("for topic %s: %w", e.Topic(), err)
 		}
 	}

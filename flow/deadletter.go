@@ -75,7 +75,7 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 	o := w.outgoing()
 	o.Context, o.Topic, o.ID, o.Key, o.Payload = w.ctx, w.flow.prefix+string(in.step.policy.DeadLetter), x.ID(), x.Key(), p
 	o.Headers = append(hs, w.deadHeaders(in, x, cause)...)
-	if w.flow.limits.Check(p, o.Headers) == nil {
+	if w.flow.limits.CheckFields(p, o.Headers) == nil {
 		return
 	}
 	shrink(o)

@@ -64,11 +64,14 @@ func (r *record) delivery() *delivery {
 	return d
 }
 
-// Get and All make the record's headers channel.Headers.
+// Get, All and Fields make the record channel.Headers.
 func (r *record) Get(name string) string { return r.fields.Get(name) }
 
 // All yields every header.
 func (r *record) All() iter.Seq2[string, string] { return r.fields.All() }
+
+// Fields gives every header as it is kept.
+func (r *record) Fields() channel.Fields { return r.fields }
 
 // String is where the record comes from: "topic/number".
 func (d *delivery) String() string {
