@@ -21,7 +21,7 @@ func TestF23Thousand(t *testing.T) {
 	t.Parallel()
 	seed, only := number(t, "LEAT_SEED")
 	if !only {
-		seed = uint64(time.Now().UnixNano() % 1e9) //nolint:gosec // After 1970.
+		seed = uint64(time.Now().UnixNano() % 1e9)
 	}
 	r := live(t, seed, func(w *world) { f23(w, 1000, 200, false) })
 	if !r.zero() || r.stats["groups"] != 1000 || r.stats["kills"] < 100 {
@@ -52,7 +52,7 @@ func f23(w *world, groupsOf, kills int, forgets bool) {
 			return none
 		}
 		kills--
-		return killed + fault(roll) //nolint:gosec // 0 or 1.
+		return killed + fault(roll)
 	}
 	over := make(chan struct{})
 	var keepers sync.WaitGroup

@@ -29,7 +29,7 @@ type openStore struct{ idempotency.Store }
 func (s openStore) Begin(ctx context.Context, r idempotency.BeginRequest) (idempotency.Claim, error) {
 	c, err := s.Store.Begin(ctx, r)
 	if err != nil {
-		return idempotency.Claim{Scope: r.Scope, Key: r.Key}, nil
+		return idempotency.Claim{Scope: r.Scope, Key: r.Key}, nil //nolint:nilerr // On purpose.
 	}
 	return c, nil
 }

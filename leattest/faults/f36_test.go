@@ -2,7 +2,9 @@ package faults_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -126,17 +128,15 @@ func f36(w *world, most, forever int) {
 
 // loopNames gives the items that a dead letter is of: of a group its members.
 func loopNames(m *message.Message) []string {
-	var x struct {
-		item
-		pack
-	}
-	if err := json.Unmarshal(m.Payload, &x); err != nil || x.ID == "" && len(x.Members) == 0 {
+	var x item
+	var p pack
+	if err := errors.Join(json.Unmarshal(m.Payload, &x), json.Unmarshal(m.Payload, &p)); err != nil {
 		return []string{string(m.Payload)}
 	}
 	if x.ID != "" {
 		return []string{x.ID}
 	}
-	return x.Members
+	return p.Members
 }
 
 // spin publishes messages that take few turns, just few enough, one too many, and no end of them.
@@ -170,7 +170,7 @@ func (w *world) spin(most, forever int) {
 	}
 	x := item{ID: "came a long way"}
 	w.ledger.dies(x.ID)
-	w.putHops(string(short), x, fmt.Sprint(most))
+	w.putHops(string(short), x, strconv.Itoa(most))
 	if forever > 0 {
 		return
 	}

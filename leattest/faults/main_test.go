@@ -45,7 +45,7 @@ func seeds(t *testing.T, fault func(w *world)) {
 	for range n {
 		seed := one
 		if !only {
-			seed = rand.Uint64N(1e9) //nolint:gosec // A test's choices.
+			seed = rand.Uint64N(1e9)
 		}
 		r := live(t, seed, fault)
 		if t.Failed() || !r.zero() {
@@ -63,10 +63,9 @@ func seeds(t *testing.T, fault func(w *world)) {
 // what it protects from.
 func canFail(t *testing.T, kind string, fault func(w *world)) {
 	t.Helper()
-	t.Parallel()
 	const tries = 20
 	for range tries {
-		r := live(t, rand.Uint64N(1e9), fault) //nolint:gosec // A test's choices.
+		r := live(t, rand.Uint64N(1e9), fault)
 		if t.Failed() {
 			t.Fatalf("%v", r)
 		}

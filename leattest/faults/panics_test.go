@@ -11,7 +11,7 @@ import (
 
 // Where it panics, always or, with "once", at the first attempt; and the step whose dead letter it is.
 // Errors that cannot say what they are, and rules that cannot look at one, are among them.
-var panics = channel.Fields{ //nolint:gochecknoglobals // Nobody writes to it.
+var panics = channel.Fields{
 	{Name: "encode", Value: "map"},
 	{Name: "decode", Value: "map"},
 	{Name: "predicate", Value: "route"},
@@ -41,8 +41,8 @@ func (w *world) boom(x item, where string) {
 	case 1:
 		panic(fmt.Errorf("boom: %w", errFlaky))
 	case 2:
-		var none map[string]int
-		none["boom"] = 1
+		var none []string
+		_ = none[len(x.ID)]
 	}
 	panic(nil)
 }

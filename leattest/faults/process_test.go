@@ -20,7 +20,7 @@ const (
 	routers driver = "router"
 )
 
-var drivers = []driver{claims, claims, plain, routers} //nolint:gochecknoglobals // Nobody writes to it.
+var drivers = []driver{claims, claims, plain, routers}
 
 // A process runs one flow. It stops in good order, or is killed as by kill -9: from then on none of its
 // calls reaches a store or the broker, and what it had of the broker's is delivered again.
@@ -28,7 +28,7 @@ type process struct {
 	w      *world
 	number int
 	group  string
-	ctx    context.Context //nolint:containedctx // Its life.
+	ctx    context.Context
 	kill   context.CancelFunc
 	fault  func(call, id string) fault // what happens to its calls; nil: nothing
 	pub    *publisher
@@ -64,14 +64,14 @@ func (p *process) run(name string, parts ...flow.Part) {
 	}
 	p.flow, p.group = f, name
 	var pub message.Publisher = p.pub
-	real := w.broker.Subscriber(name)
-	var sub message.Subscriber = subscriber{real, p}
+	end := w.broker.Subscriber(name)
+	var sub message.Subscriber = subscriber{end, p}
 	switch w.driver {
 	case claims:
 	case plain:
-		pub, sub = struct{ message.Publisher }{pub}, struct{ message.Subscriber }{real}
+		pub, sub = struct{ message.Publisher }{pub}, struct{ message.Subscriber }{end}
 	case routers:
-		p.route(pub, real)
+		p.route(pub, end)
 		return
 	}
 	if p.handle, err = f.Start(context.Background(), pub, sub); err != nil {

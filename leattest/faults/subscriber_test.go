@@ -25,11 +25,11 @@ var (
 
 // Group keeps the process.
 func (s subscriber) Group(name string) message.Subscriber {
-	real, ok := s.Subscriber.Group(name).(*memory.Subscriber)
+	end, ok := s.Subscriber.Group(name).(*memory.Subscriber)
 	if !ok {
 		panic("the memory broker's groups are its subscribers")
 	}
-	return subscriber{real, s.p}
+	return subscriber{end, s.p}
 }
 
 // Claim ends when the process is killed.
@@ -53,7 +53,7 @@ type claim struct {
 	adapters.Claim
 
 	p   *process
-	ctx context.Context //nolint:containedctx // Ownership, while the process lives.
+	ctx context.Context
 }
 
 func (c claim) Context() context.Context { return c.ctx }

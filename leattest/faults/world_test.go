@@ -20,16 +20,16 @@ import (
 
 // An item is what travels. ID is its own, whatever ids the messages have that carry it.
 type item struct {
-	ID    string
-	Group string `json:",omitempty"`
-	Fault string `json:",omitempty"` // what goes wrong with it
-	Turns int    `json:",omitempty"`
+	ID    string `json:"id"`
+	Group string `json:"group,omitempty"`
+	Fault string `json:"fault,omitempty"` // what goes wrong with it
+	Turns int    `json:"turns,omitempty"`
 }
 
 // A pack is what an aggregator makes of items.
 type pack struct {
-	Group   string
-	Members []string
+	Group   string   `json:"group"`
+	Members []string `json:"members"`
 }
 
 const dead channel.Topic[[]byte] = "dead"
@@ -57,7 +57,7 @@ type world struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // A test's choices.
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	w := &world{
 		t: t, seed: seed, rnd: rnd, dice: &dice{seed: seed, thrown: map[string]int{}}, ledger: newLedger(),
 		broker: &memory.Broker{Order: adapters.Order(rnd.IntN(3)), DrainTimeout: time.Second},
@@ -220,7 +220,7 @@ func (d *dice) roll(n int, what, id string) int {
 	x := h.Sum64()
 	x = (x ^ x>>31) * 0x9e3779b97f4a7c15
 	x = (x ^ x>>29) * 0xbf58476d1ce4e5b9
-	return int((x ^ x>>32) % uint64(n)) //nolint:gosec // n is above zero.
+	return int((x ^ x>>32) % uint64(n))
 }
 
-var quiet = slog.New(slog.DiscardHandler) //nolint:gochecknoglobals // It has no state.
+var quiet = slog.New(slog.DiscardHandler)
