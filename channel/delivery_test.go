@@ -50,6 +50,11 @@ func TestDeliveryIsAValue(t *testing.T) {
 			changed[s] = true
 		}
 	}
+	roomy := base.Set("b", "2").Set("c", "3")
+	x, y := roomy.Set("d", "x"), roomy.Set("d", "y")
+	if x.Get("d") != "x" || y.Get("d") != "y" {
+		t.Errorf("two made of one share %q and %q", x.Get("d"), y.Get("d"))
+	}
 	if after := look(base); after != before {
 		t.Errorf("%s became %s", before, after)
 	}

@@ -85,6 +85,9 @@ func TestReason(t *testing.T) {
 	for _, text := range reasons {
 		checkReason(t, text)
 	}
+	if got := Reason(errors.New(strings.Repeat("x", 1025))); len(got) != 1024 {
+		t.Errorf("%d bytes, want 1024", len(got))
+	}
 	if got := Reason(errors.New("two\nlines: \xffä")); got != "two lines:  ä" {
 		t.Errorf("%q", got)
 	}

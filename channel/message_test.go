@@ -93,10 +93,23 @@ func (c *countingCodec) Decode(payload []byte, body any) error {
 // The topic that a message was written for says how to read it, wherever it is forwarded to.
 func TestMessageForwardedToAnotherCodec(t *testing.T) {
 	e := arrived(Arrival{ID: "1", Topic: "b", Payload: []byte(`b:{"n":1}`), Codecs: chainCodecs})
-	if got, err := erased[item](followed(e, ForwardRaw("a", e), 0)); got.N != 1 || err != nil {
+	forward := followed(e, ForwardRaw("a", e), 0)
+	if got, err := Body[item](forward.Entry()); got.N != 1 || err != nil {
+		t.Errorf("at rest: %+v, %v", got, err)
+	}
+	if got, err := erased[item](forward); got.N != 1 || err != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
+	if _, err := erased[item](e); err != nil {
+		t.Fatal(err)
+	}
+	if ct := followed(e, ForwardRaw("a", e), 0).Fields().Get(HeaderContentType); ct != "" {
+		t.Errorf("that somebody read it made it %q", ct)
+	}
 	sent := followed(e, To(Topic[item]("b"), item{N: 2}), 0)
+	if p := mustPayload(t, followed(sent, ForwardRaw("a", sent).Set(HeaderContentType, "text/c:"), 0)); !strings.HasPrefix(string(p), "b:") {
+		t.Errorf("another content type wrote it anew: %s", p)
+	}
 	onward := followed(sent, ForwardRaw("a", sent), 0)
 	if p := mustPayload(t, onward); !strings.HasPrefix(string(p), "b:") || onward.Fields().Get(HeaderContentType) != "text/b:" {
 		t.Errorf("%s as %s", p, onward.Fields().Get(HeaderContentType))
