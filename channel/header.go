@@ -41,13 +41,15 @@ const (
 	// HeaderOnly makes a message be for one step (its scope, "flow/step") of those on its topic:
 	// a dead letter that was put back.
 	HeaderOnly = "leat-only"
+	// HeaderPutBack tells one putting back of a dead letter from the next.
+	HeaderPutBack = "leat-put-back"
 )
 
 // inherited reports whether what a message causes takes over this header of it.
 // This is the one list of headers that speak of one message only.
 func inherited(name string) bool {
 	switch name {
-	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderReason, HeaderOriginal:
+	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal:
 		return false
 	}
 	return true

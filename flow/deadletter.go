@@ -146,7 +146,7 @@ func (w *work) class(err error) string {
 func withoutDead(fs channel.Fields) channel.Fields {
 	out := fs[:0]
 	for _, f := range fs {
-		if !strings.HasPrefix(f.Name, deadPrefix) && f.Name != channel.HeaderOnly {
+		if !strings.HasPrefix(f.Name, deadPrefix) && f.Name != channel.HeaderOnly && f.Name != channel.HeaderPutBack {
 			out = append(out, f)
 		}
 	}
@@ -176,5 +176,6 @@ func PutBack(letter *message.Message) (topic string, m *message.Message, err err
 		}
 	}
 	m.Metadata[channel.HeaderOnly] = scope
+	m.Metadata[channel.HeaderPutBack] = channel.NewID().String()
 	return topic, m, nil
 }

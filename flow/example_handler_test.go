@@ -102,6 +102,6 @@ func ExamplePutBack() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(topic, m.UUID, string(m.Payload), m.Metadata)
-	// Output: orders.eu o1 {"ID":"o1"} map[leat-only:orders/invoice tenant:blue]
+	fmt.Println(topic, m.UUID, string(m.Payload), m.Metadata["tenant"], "for", m.Metadata[channel.HeaderOnly])
+	// Output: orders.eu o1 {"ID":"o1"} blue for orders/invoice
 }

@@ -111,7 +111,7 @@ func (r *Receiver) begin(e *channel.Envelope) (Claim, error) {
 	if err == nil && c.Done && e.Get(channel.HeaderOnly) != "" {
 		// It was put back from the dead letter although it is done: it had been held, and its group
 		// died later. It counts as another message, or putting it back would lose it.
-		q.Key += " put back"
+		q.Key += " put back " + e.Get(channel.HeaderPutBack)
 		c, err = r.Store.Begin(e.Context(), q)
 	}
 	if err != nil {
