@@ -2,10 +2,10 @@ package leattest_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +136,7 @@ func judge(t *testing.T, h *leattest.History) (v toll) {
 	byOrder := map[string][]parcel{}
 	for _, m := range h.World.Log("packed") {
 		p := parcel{id: m.UUID, payload: string(m.Payload)}
-		if err := json.Unmarshal(m.Payload, &p.pack); err != nil {
+		if err := (channel.JSON{}).Decode(m.Payload, &p.pack); err != nil {
 			t.Fatal(err)
 		}
 		slices.Sort(p.SKUs)
@@ -151,7 +151,7 @@ func judge(t *testing.T, h *leattest.History) (v toll) {
 		byOrder[p.ID] = append(ps, p)
 	}
 	for i := range manyOrders {
-		ps := byOrder[fmt.Sprint(i)]
+		ps := byOrder[strconv.Itoa(i)]
 		if len(ps) == 0 {
 			v.Lost++
 			continue

@@ -49,7 +49,7 @@ func (w *World) Instance(n int, after bool) *Instance {
 	w.made++
 	w.mu.Unlock()
 	i.ctx, i.die = context.WithCancelCause(context.Background())
-	i.subscriber.instance = i
+	i.instance = i
 	return i
 }
 

@@ -76,7 +76,7 @@ func Send[T any](k *Kit, topic channel.Topic[T], id string, body T, headers ...s
 		k.feed(func() error {
 			feed, err := flow.Into(k.Handle, topic)
 			if err != nil {
-				return err //nolint:wrapcheck // It names flow and topic.
+				return err
 			}
 			return feed(k.t.Context(), id, body)
 		}, headers)

@@ -90,7 +90,7 @@ func (b bookkeeper) Publish(topic string, ms ...*message.Message) error {
 	for _, m := range ms {
 		b.ledger.Tried(m.UUID, keyOf(m))
 		if err := b.Publisher.Publish(topic, m); err != nil {
-			return err //nolint:wrapcheck // It is the publisher's.
+			return err
 		}
 		b.ledger.Published(m.UUID, keyOf(m))
 	}

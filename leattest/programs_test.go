@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -54,9 +55,10 @@ func launch(t *testing.T, w *leattest.World, parts ...flow.Part) (*leattest.Inst
 	return i, h
 }
 
-func wait(t *testing.T, d time.Duration) {
+// waitAMinute lets every retry of toDead happen.
+func waitAMinute(t *testing.T) {
 	t.Helper()
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(time.Minute)
 	select {
 	case <-timer.C:
 	case <-t.Context().Done():
@@ -113,7 +115,7 @@ func TestProgram8Order(t *testing.T) {
 			return nil
 		}
 		w.Put("in", "1", `{}`)
-		wait(t, time.Minute)
+		waitAMinute(t)
 		want := []string{
 			"enter flow #1", "enter step #1", "block", "exit step", "exit flow", "settle step once", "settle flow once",
 			"enter flow #2", "enter step #2", "block", "exit step", "exit flow", "publish out", "settle step <nil>", "settle flow <nil>",
@@ -123,7 +125,7 @@ func TestProgram8Order(t *testing.T) {
 		}
 
 		w.Put("in", "2", `{"N":2}`, channel.HeaderExpires, time.Now().Add(-time.Second).Format(time.RFC3339Nano))
-		wait(t, time.Minute)
+		waitAMinute(t)
 		expired := w.Log("expired")
 		if len(expired) != 1 || string(expired[0].Payload) != `{"N":2}` || len(w.Log("dead")) != 0 {
 			t.Errorf("%d expired, %d dead; want the one with its bytes as they came, and none", len(expired), len(w.Log("dead")))
@@ -181,9 +183,9 @@ func TestProgram9Sharing(t *testing.T) {
 				toDead)
 			const n = 100
 			for k := range n {
-				w.Put("in", fmt.Sprint(k), fmt.Sprintf(`{"N":%d}`, k))
+				w.Put("in", strconv.Itoa(k), fmt.Sprintf(`{"N":%d}`, k))
 			}
-			wait(t, time.Minute)
+			waitAMinute(t)
 			a, b := h.Counts()["a"], h.Counts()["b"]
 			if a.Received != n || a.Sent != n || a.Retries != 0 || b.Received != n || b.Sent != 90 || b.Dead != 10 || tries != 30 {
 				t.Errorf("a: %v; b: %v, %d failed tries; want a untouched by the ten of b that fail", a, b, tries)
@@ -232,7 +234,7 @@ func TestProgram9Sharing(t *testing.T) {
 			launch(t, w, flow.Step("loop", in, translator.Map(func(r row) (row, error) { n++; return r, nil }, in), flow.Around(once)),
 				flow.MaxHops(10), toDead)
 			w.Put("in", "1", `{}`)
-			wait(t, time.Minute)
+			waitAMinute(t)
 			dead := w.Log("dead")
 			if n != 11 || len(dead) != 1 || !strings.Contains(dead[0].Metadata[flow.DeadError], "goes in circles") {
 				t.Errorf("ran %d times, %d dead; want 11 and one that says why", n, len(dead))
@@ -272,7 +274,7 @@ func TestProgram11Direct(t *testing.T) {
 			if len(w.Log("a")) != 0 {
 				t.Errorf("%d published of a tree of which a branch has failed", len(w.Log("a")))
 			}
-			wait(t, time.Minute)
+			waitAMinute(t)
 			if len(w.Log("a")) != 1 || len(w.Log("c")) != 1 || len(w.Log("dead")) != 1 || tries[0] != 3 || tries[1] != 3 {
 				t.Fatalf("a %d, c %d, dead %d, tries %v; want one each after three tries", len(w.Log("a")), len(w.Log("c")), len(w.Log("dead")), tries)
 			}
@@ -343,7 +345,7 @@ func TestProgram12Details(t *testing.T) {
 		w.Put("staging.in", "1", `{"N":1}`, channel.HeaderKey, "x", "tenant", "acme", "weight", "41")
 		w.PutMessage("staging.in", &message.Message{UUID: "2", Metadata: message.Metadata{channel.HeaderKey: "x"}})
 		w.Put("staging.in", "3", `{"N":3}`, "weight", "heavy")
-		wait(t, time.Minute)
+		waitAMinute(t)
 
 		got := w.Log("staging.out")
 		if len(got) != 2 {

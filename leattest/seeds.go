@@ -22,10 +22,10 @@ func Seeds(t testing.TB, n int) iter.Seq[uint64] {
 	if more, ok := number(t, "LEAT_SEEDS"); ok {
 		n = int(more) //nolint:gosec // Nobody asks for 2^63.
 	}
-	first := uint64(rand.Uint32()) //nolint:gosec // A test's choices.
+	first := uint64(rand.Uint32())
 	return func(yield func(uint64) bool) {
 		for i := range n {
-			if !yield(first + uint64(i)) { //nolint:gosec // Never negative.
+			if !yield(first + uint64(i)) {
 				return
 			}
 		}

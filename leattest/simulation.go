@@ -79,7 +79,7 @@ func (s Simulation) Run(t *testing.T, setup func(w *World) Program) *History {
 		h.World.trace = h.note
 		r := &run{
 			Simulation: s, t: t, history: h, world: h.World, program: setup(h.World),
-			rnd: rand.New(rand.NewPCG(s.Seed, uint64(s.Driver))), //nolint:gosec // A seed names one history.
+			rnd: rand.New(rand.NewPCG(s.Seed, uint64(s.Driver))),
 		}
 		defer func() { // whatever ended the test, no goroutine outlives it
 			for _, x := range r.all {

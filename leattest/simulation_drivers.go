@@ -10,7 +10,7 @@ import (
 func startEngine(x *process) (end func(), err error) {
 	h, err := x.flow.Start(x.Context(), x, x)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // The caller says what this is.
+		return nil, err
 	}
 	return h.Stop, nil
 }
@@ -18,12 +18,15 @@ func startEngine(x *process) (end func(), err error) {
 func startRouter(x *process) (end func(), err error) {
 	r := message.NewDefaultRouter(watermill.NopLogger{})
 	if _, err := x.flow.AddTo(r, x, x); err != nil {
-		return nil, err //nolint:wrapcheck // As above.
+		return nil, err
 	}
 	// Not the instance's context: what ends with it does so by its handles.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.Context()))
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.Run(ctx) // what fails in it fails in the simulation
+	}()
 	<-r.Running()
 	return func() {
 		cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,9 +31,9 @@ type reader struct {
 	ch <-chan *message.Message
 }
 
-func read(t *testing.T, sub message.Subscriber, topic string) *reader {
+func read(t *testing.T, sub message.Subscriber) *reader {
 	t.Helper()
-	ch, err := sub.Subscribe(t.Context(), topic)
+	ch, err := sub.Subscribe(t.Context(), "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +89,8 @@ func TestWorldGroups(t *testing.T) {
 		i := w.Instance(0, false)
 		w.Put("t", "1", "a")
 		g, other := i.Group("g"), i.Group("other")
-		a, b, c := read(t, g, "t"), read(t, g, "t"), read(t, other, "t")
-		all, again := read(t, i, "t"), read(t, i, "t")
+		a, b, c := read(t, g), read(t, g), read(t, other)
+		all, again := read(t, i), read(t, i)
 		w.Put("t", "2", "b")
 		w.Put("u", "3", "c")
 		members := names(a.take()) + " " + names(b.take())
@@ -122,9 +123,9 @@ func TestWorldKeepsOrderWithinAKey(t *testing.T) {
 		i := w.Instance(0, false)
 		defer i.Kill()
 		for n, key := range []string{"k", "k", "l", "", "", "k"} {
-			w.Put("t", fmt.Sprint(n), "", channel.HeaderKey, key)
+			w.Put("t", strconv.Itoa(n), "", channel.HeaderKey, key)
 		}
-		r := read(t, i.Group("g"), "t")
+		r := read(t, i.Group("g"))
 		got := r.take()
 		expect(t, "at first", names(got), "0 2 3 4")
 		got["0"].Nack()
@@ -143,19 +144,19 @@ func TestWorldGivesWhatADeadInstanceHadToOthers(t *testing.T) {
 		defer two.Kill()
 		w.Put("t", "1", "")
 		w.Put("t", "2", "")
-		a := read(t, one.Group("g"), "t")
+		a := read(t, one.Group("g"))
 		got := a.take()
 		expect(t, "the first has", names(got), "1 2")
 		got["2"].Ack()
 		synctest.Wait()
-		b := read(t, two.Group("g"), "t")
+		b := read(t, two.Group("g"))
 		one.Kill()
 		got["1"].Ack() // too late: nobody hears it
 		if !a.ended() || !errors.Is(context.Cause(got["1"].Context()), leattest.ErrKilled) {
 			t.Errorf("the dead instance reads on, or its messages' contexts do: %v", context.Cause(got["1"].Context()))
 		}
 		expect(t, "the second has", names(b.take()), "1")
-		if r := read(t, one.Group("g"), "t"); !r.ended() {
+		if r := read(t, one.Group("g")); !r.ended() {
 			t.Error("a dead instance subscribes")
 		}
 	})
