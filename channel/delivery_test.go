@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"net/url"
 	"reflect"
 	"strconv"
 	"strings"
@@ -92,7 +93,7 @@ func TestSequenceNests(t *testing.T) {
 		return parts
 	}
 	for seed, rnd := range seeds(t, 300) {
-		e := arrived(Arrival{ID: "root", Payload: []byte("1")})
+		e := arrived(Arrival{ID: "ro/o t%", Payload: []byte("1")})
 		var outer []string
 		for depth := range 4 {
 			n := 1 + rnd.IntN(5)
@@ -108,8 +109,18 @@ func TestSequenceNests(t *testing.T) {
 					}
 				}
 			}
+			members := make([]Entry, n)
+			for i, p := range parts {
+				members[i] = p.Entry()
+			}
+			whole := followed(parts[n-1], To(Topic[int]("whole"), 1).Of(members...), 0)
+			for _, name := range []string{HeaderSequence, HeaderSequenceIndex, HeaderSequenceSize, HeaderSequenceOuter} {
+				if whole.Get(name) != e.Get(name) || whole.Fields().Get(name) != e.Get(name) {
+					t.Fatalf("seed %d, depth %d: what the parts were made into has %s %q, what was split had %q", seed, depth, name, whole.Get(name), e.Get(name))
+				}
+			}
 			i := rnd.IntN(n)
-			outer = append(outer, fmt.Sprintf("%s/%d/%d", e.ID(), i, n))
+			outer = append(outer, fmt.Sprintf("%s/%d/%d", url.PathEscape(e.ID()), i, n))
 			if e = parts[i]; rnd.IntN(2) == 0 { // over a broker
 				e = arrived(Arrival{ID: e.ID(), Payload: []byte("1"), Headers: e.Fields()})
 			}

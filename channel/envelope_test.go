@@ -42,7 +42,7 @@ var engineHeaders = []string{HeaderHops, HeaderConversation, HeaderOriginal, Hea
 
 var settable = []string{
 	"tenant", "trace", "x", HeaderSchema, HeaderExpires, HeaderSequence, HeaderConversation, HeaderHops,
-	HeaderOriginal, HeaderReason, HeaderOnly, HeaderKey, HeaderCompleted,
+	HeaderOriginal, HeaderReason, HeaderOnly, HeaderPutBack, HeaderKey, HeaderCompleted,
 }
 
 func randomFields(rnd *rand.Rand, most int) (fs Fields) {
@@ -107,7 +107,7 @@ func (h hop) leaves(cause *Envelope, wire map[string]string) map[string]string {
 	out := map[string]string{}
 	for name, value := range wire {
 		switch name {
-		case HeaderHops, HeaderKey, HeaderOnly, HeaderReason, HeaderOriginal:
+		case HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal:
 		case HeaderContentType, HeaderSchema:
 			if h.kind == "forward" {
 				out[name] = value
@@ -147,6 +147,11 @@ func (h hop) leaves(cause *Envelope, wire map[string]string) map[string]string {
 	return out
 }
 
+// listed are headers that can be had as Fields.
+type listed struct{ Headers }
+
+func (l listed) Fields() Fields { return l.Headers.(Fields) }
+
 func randomArrival(rnd *rand.Rand) Arrival {
 	a := Arrival{
 		Topic: []string{"a", "b"}[rnd.IntN(2)], Scope: "flow/step", ID: "root-" + strconv.Itoa(rnd.IntN(5)), Codecs: chainCodecs,
@@ -170,14 +175,21 @@ func randomArrival(rnd *rand.Rand) Arrival {
 	if rnd.IntN(3) == 0 {
 		fs = append(fs, Field{HeaderContentType, "text/c:"})
 	}
-	if rnd.IntN(2) == 0 {
-		m := Metadata{}
-		for _, f := range fs {
-			m[f.Name] = f.Value
-		}
+	m := Metadata{}
+	for _, f := range fs {
+		m[f.Name] = f.Value
+	}
+	switch rnd.IntN(4) {
+	case 0:
 		a.Headers = m
-	} else if fs != nil {
-		a.Headers = fs
+	case 1:
+		a.Headers = struct{ Headers }{m} // somebody else's
+	case 2:
+		a.Headers = listed{fs}
+	default:
+		if fs != nil {
+			a.Headers = fs
+		}
 	}
 	return a
 }
@@ -412,6 +424,37 @@ func TestEnvelopePayload(t *testing.T) {
 		if m, err := c.e.Watermill(); err != nil || string(m.Payload) != c.want || (m.Payload == nil) != c.deleted {
 			t.Errorf("%s in Watermill: %q, %v", c.name, m.Payload, err)
 		}
+	}
+}
+
+func TestEnvelopeBytes(t *testing.T) {
+	root := arrived(Arrival{ID: "1", Payload: []byte(`{"n":1}`)})
+	if _, err := erased[item](root); err != nil { // that somebody read it changes nothing
+		t.Fatal(err)
+	}
+	sent := followed(root, To(Topic[item]("out"), item{}), 0)
+	_ = mustPayload(t, sent)
+	for _, c := range []struct {
+		name string
+		e    *Envelope
+		want string
+		ok   bool
+		none bool
+	}{
+		{"arrived", root, `{"n":1}`, true, false},
+		{"a tombstone", arrived(Arrival{}), "", true, true},
+		{"empty", arrived(Arrival{Payload: []byte{}}), "", true, false},
+		{"a body", arrived(Arrival{Body: item{}, HasBody: true}), "", false, true},
+		{"bytes handed over", arrived(Arrival{Body: []byte("b"), HasBody: true}), "b", true, false},
+		{"nil handed over", arrived(Arrival{Body: []byte(nil), HasBody: true}), "", true, false},
+		{"a tick", arrived(Arrival{Tick: true}), "", false, true},
+	} {
+		if b, ok := c.e.Bytes(); string(b) != c.want || ok != c.ok || (b == nil) != c.none {
+			t.Errorf("%s: %q, nil %t, %t", c.name, b, b == nil, ok)
+		}
+	}
+	if _, ok := sent.Bytes(); ok {
+		t.Error("what was caused in the process came as bytes")
 	}
 }
 

@@ -148,7 +148,7 @@ func TestInherited(t *testing.T) {
 			t.Errorf("%s is not inherited", name)
 		}
 	}
-	for _, name := range []string{HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderReason, HeaderOriginal} {
+	for _, name := range []string{HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal} {
 		if inherited(name) {
 			t.Errorf("%s is inherited", name)
 		}
