@@ -105,26 +105,25 @@ func (d Delivery) Of(members ...Entry) Delivery {
 
 // around gives the headers of the innermost of the outer sequences.
 func around(outer string) Fields {
-	rest, inner, nested := "", outer, false
+	rest, inner := "", outer
 	if i := strings.LastIndexByte(outer, ' '); i >= 0 {
 		rest, inner = outer[:i], outer[i+1:]
 	}
-	id, index, size := "", "", ""
-	if id, size, nested = cutLast(inner); nested {
-		id, index, _ = cutLast(id)
-	}
+	place, size := cutLast(inner)
+	id, index := cutLast(place)
 	if text, err := url.PathUnescape(id); err == nil {
 		id = text
 	}
 	return Fields{{HeaderSequence, id}, {HeaderSequenceIndex, index}, {HeaderSequenceSize, size}, {HeaderSequenceOuter, rest}}
 }
 
-func cutLast(s string) (before, after string, ok bool) {
+// cutLast cuts s at its last slash; without one there is nothing on either side.
+func cutLast(s string) (before, after string) {
 	i := strings.LastIndexByte(s, '/')
 	if i < 0 {
-		return "", "", false
+		return "", ""
 	}
-	return s[:i], s[i+1:], true
+	return s[:i], s[i+1:]
 }
 
 func (d Delivery) extra() *extra {
