@@ -46,7 +46,7 @@ func (w *work) tree(e *channel.Envelope, r *channel.Result, in *inlet) error {
 	if err != nil {
 		return err
 	}
-	switch r.Outcome() {
+	switch r.Outcome() { //nolint:exhaustive // The others are deliveries, or nothing more.
 	case channel.Unsaid:
 		return channel.ErrNoResult
 	case channel.Streamed:
@@ -77,7 +77,7 @@ func (w *work) block(e *channel.Envelope, in *inlet, r *channel.Result) error {
 		return fmt.Errorf("topic %s: %w", in.topic, channel.ErrTombstone)
 	}
 	if len(w.cancels) > 0 && e.Context().Err() != nil {
-		return context.Cause(e.Context()) //nolint:wrapcheck // ErrExpired, or why we stop.
+		return context.Cause(e.Context())
 	}
 	return in.stage(e, r)
 }
@@ -106,7 +106,7 @@ func (w *work) around(e *channel.Envelope, in *inlet, r *channel.Result) (err er
 		}
 		if err != nil || answer.Outcome() != channel.Unsaid {
 			*r = answer
-			return err //nolint:wrapcheck // It is the message's.
+			return err
 		}
 	}
 	if err := w.block(e, in, r); err != nil {
@@ -122,7 +122,7 @@ func (w *work) around(e *channel.Envelope, in *inlet, r *channel.Result) (err er
 func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int) error {
 	s, d := in.step, r.At(i)
 	if err := d.Err(); err != nil {
-		return err //nolint:wrapcheck // It names the header.
+		return err
 	}
 	o := s.outletTo(d.Topic(), d.Type())
 	if o == nil {
@@ -144,7 +144,7 @@ func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int)
 		c.Follow(e, d, o.ordinal(s, r, i), next.step.scope)
 		if w.flow.roundTrip {
 			if err := c.RoundTrip(); err != nil {
-				return err //nolint:wrapcheck // It names type and topic.
+				return err
 			}
 		}
 		if _, own := d.Lookup(channel.HeaderExpires); own { // not its cause's
@@ -179,7 +179,7 @@ func (o *outlet) ordinal(s *step, r *channel.Result, i int) (n int) {
 func (w *work) limit(e *channel.Envelope) error {
 	at, ok, err := e.Expires()
 	if err != nil || !ok {
-		return err //nolint:wrapcheck // It names the header.
+		return err
 	}
 	ctx, cancel := context.WithDeadlineCause(e.Context(), at, channel.ErrExpired)
 	e.SetContext(ctx)
@@ -192,13 +192,13 @@ func (w *work) limit(e *channel.Envelope) error {
 func (w *work) ready() error {
 	for i := range w.leaving {
 		e := w.leaving[i].env
-		w.failed, w.failedEnv = w.leaving[i].from, e.Cause()
+		w.failed, w.failedEnv = w.leaving[i].from, e.Cause() //nolint:fatcontext // A cause is no context.
 		if e.Hops() > w.flow.maxHops {
 			return fmt.Errorf("for topic %s: %w (%d, MaxHops is %d)", e.Topic(), channel.ErrLoop, e.Hops(), w.flow.maxHops)
 		}
 		p, err := e.Payload()
 		if err != nil {
-			return err //nolint:wrapcheck // It names type and topic.
+			return err
 		}
 		o := w.outgoing()
 		o.Context, o.Topic, o.ID, o.Key = w.ctx, w.flow.prefix+e.Topic(), e.ID(), e.Key()

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,10 +72,9 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 		cause = errors.Join(cause, err)
 		p = []byte{}
 	}
-	hs := withoutDead(x.Headers())
 	o := w.outgoing()
 	o.Context, o.Topic, o.ID, o.Key, o.Payload = w.ctx, w.flow.prefix+string(in.step.policy.DeadLetter), x.ID(), x.Key(), p
-	o.Headers = append(hs, w.deadHeaders(in, x, cause)...)
+	o.Headers = slices.Concat(withoutDead(x.Headers()), w.deadHeaders(in, x, cause))
 	if w.flow.limits.CheckFields(p, o.Headers) == nil {
 		return
 	}
@@ -94,8 +94,9 @@ func shrink(o *adapters.Outgoing) {
 			fs = append(fs, f)
 		}
 	}
-	o.Headers = append(fs, channel.Field{Name: DeadTruncated, Value: strconv.Itoa(len(o.Payload))},
+	fs = append(fs, channel.Field{Name: DeadTruncated, Value: strconv.Itoa(len(o.Payload))},
 		channel.Field{Name: DeadSHA256, Value: hex.EncodeToString(sum[:])})
+	o.Headers = fs
 	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
 }
 

@@ -24,7 +24,7 @@ func (f *Flow) Mermaid() string {
 	}
 	for _, e := range d.edges {
 		arrow := "-->"
-		switch e.link {
+		switch e.link { //nolint:exhaustive // The others are plain.
 		case LinkDirect:
 			arrow = "==>"
 		case LinkError, LinkBestEffort:
@@ -56,7 +56,7 @@ func (f *Flow) DOT() string {
 	}
 	for _, e := range d.edges {
 		style := "solid"
-		switch e.link {
+		switch e.link { //nolint:exhaustive // The others are plain.
 		case LinkDirect:
 			style = "bold"
 		case LinkError, LinkBestEffort:

@@ -351,7 +351,7 @@ type waitingList []*work
 func (q waitingList) Len() int           { return len(q) }
 func (q waitingList) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
 func (q waitingList) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *waitingList) Push(x any)        { *q = append(*q, x.(*work)) } //nolint:forcetypeassert,errcheck // heap's.
+func (q *waitingList) Push(x any)        { *q = append(*q, x.(*work)) } //nolint:forcetypeassert // heap's.
 func (q *waitingList) Pop() any {
 	old := *q
 	n := len(old) - 1

@@ -139,7 +139,7 @@ func (w *work) refuse() error {
 		err = context.Cause(w.ctx)
 	}
 	w.back()
-	return err //nolint:wrapcheck // It is the message's.
+	return err
 }
 
 // pause waits for d, less if ctx ends first.

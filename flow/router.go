@@ -64,10 +64,11 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 }
 
 func handlerName(ins []*inlet) string {
-	name := ins[0].step.scope
+	parts := []string{ins[0].step.scope}
 	for _, in := range ins[1:] {
-		name += "+" + in.step.name
+		parts = append(parts, in.step.name)
 	}
+	name := strings.Join(parts, "+")
 	if ins[0].name != "" {
 		name += "/" + ins[0].name
 	}
@@ -80,7 +81,7 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 	return func(m *message.Message) error {
 		ctx := m.Context()
 		if !h.wait(ctx, steps) {
-			return context.Cause(ctx) //nolint:wrapcheck // The router gives it back.
+			return context.Cause(ctx)
 		}
 		for _, in := range ins {
 			if err := h.flow.messageWork(in, m).drive(h.pub); err != nil {

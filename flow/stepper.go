@@ -94,10 +94,9 @@ const (
 
 // Step goes on until the attempt has to wait or is over. It must not be called after that.
 func (a *Attempt) Step() (fate Fate, after time.Duration) {
-	switch a.next.what {
-	case retry:
+	if a.next.what == retry {
 		a.next = a.w.try()
-	case resend:
+	} else {
 		a.next = next{what: publish}
 	}
 	for {

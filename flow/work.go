@@ -88,7 +88,7 @@ type next struct {
 }
 
 func (f *Flow) newWork(in *inlet, a *channel.Arrival) *work {
-	w := f.pool.Get().(*work) //nolint:forcetypeassert,errcheck // The pool holds works only.
+	w := f.pool.Get().(*work) //nolint:forcetypeassert // The pool holds works only.
 	w.in, w.ctx = in, a.Context
 	w.env.Arrive(a)
 	c := &in.step.counts
@@ -154,7 +154,7 @@ func (w *work) published() next {
 		w.log().Warn("publish failed, trying again until it succeeds", "topic", left[0].Topic, "error", left[0].Err)
 	}
 	w.err = left[0].Err
-	return next{what: resend, after: publishBackoff.after(w.pubFails, 0)}
+	return next{what: resend, after: publishPause(w.pubFails)}
 }
 
 func isBestEffort(o *adapters.Outgoing) bool {
@@ -162,8 +162,10 @@ func isBestEffort(o *adapters.Outgoing) bool {
 	return ok && e.BestEffort()
 }
 
-// publishBackoff is the pause between tries of a publish: a broker's outage is not the message's fault.
-var publishBackoff = Backoff{First: 10 * time.Millisecond, Cap: time.Second, Factor: 2}
+// publishPause is the pause between tries of a publish: a broker's outage is not the message's fault.
+func publishPause(failures int) time.Duration {
+	return Backoff{First: 10 * time.Millisecond, Cap: time.Second, Factor: 2}.after(failures, 0)
+}
 
 // settlePause is the pause after a settle or a store failed.
 const settlePause = time.Second
@@ -207,9 +209,7 @@ func (w *work) runSettles(err error) error {
 // abandon lets go of everything a failed attempt claimed.
 func (w *work) abandon(err error) {
 	_ = w.runSettles(err) // an abort that fails leaves a lease, which ends by itself
-	for _, o := range w.outs {
-		w.spare = append(w.spare, o)
-	}
+	w.spare = append(w.spare, w.outs...)
 	clear(w.outs)
 	clear(w.leaving)
 	w.outs, w.leaving, w.tallies, w.buried = w.outs[:0], w.leaving[:0], w.tallies[:0], false
@@ -227,7 +227,7 @@ func (w *work) clean() {
 	w.cancels = w.cancels[:0]
 	for i, n := range w.arena[:w.used] {
 		if w.flow.poison {
-			n.env.Arrive(&poisoned)
+			n.env.Arrive(poisoned())
 			w.arena[i] = &node{}
 			continue
 		}
@@ -243,7 +243,10 @@ func (w *work) clean() {
 }
 
 // poisoned is what tests find in an envelope that somebody kept.
-var poisoned = channel.Arrival{Context: context.Background(), Topic: "poisoned", Scope: "poisoned", ID: "poisoned", Key: "poisoned"}
+func poisoned() *channel.Arrival {
+	const p = "poisoned"
+	return &channel.Arrival{Context: context.Background(), Topic: p, Scope: p, ID: p, Key: p}
+}
 
 // stopping reports whether we stop or have lost the message: it is to be given back.
 func (w *work) stopping() bool { return w.ctx.Err() != nil }
@@ -291,7 +294,7 @@ func (w *work) free() {
 	f := w.flow
 	w.clean()
 	if f.poison {
-		w.env.Arrive(&poisoned)
+		w.env.Arrive(poisoned())
 		return
 	}
 	w.env = channel.Envelope{}

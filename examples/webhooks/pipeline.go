@@ -132,7 +132,7 @@ type validate struct{}
 func (validate) Process(m channel.Message[[]byte]) (channel.Result, error) {
 	e, err := domain.Parse(m.Body)
 	if err != nil {
-		return channel.Result{}, err //nolint:wrapcheck // It is the reason on the invalid message channel.
+		return channel.Result{}, err
 	}
 	d := channel.To(events, e).ID(e.Delivery) // one delivery id, one message, however often it comes
 	if !e.Expires.IsZero() {
