@@ -184,7 +184,7 @@ func judge(t *testing.T, h *leattest.History) (v toll) {
 func crash(t *testing.T, driver leattest.Driver) {
 	t.Helper()
 	var all toll
-	runs, kills, from := 0, 0, time.Now()
+	runs, kills, stops, from := 0, 0, 0, time.Now()
 	storm := time.Minute // in which all is done
 	if driver == leattest.Stepped {
 		storm *= 2 // one thing happens after the other
@@ -201,12 +201,13 @@ func crash(t *testing.T, driver leattest.Driver) {
 		}
 		all.add(v)
 		kills += h.Kills
+		stops += h.Stops
 		runs++
 	}
-	if kills < 3*runs {
-		t.Errorf("%d kills in %d runs: the test does not kill where it says", kills, runs)
+	if kills < 3*runs || stops == 0 {
+		t.Errorf("%d kills and %d stops in %d runs: the test does not end processes where it says", kills, stops, runs)
 	}
-	t.Logf("%d seeds, %d kills, %d orders in %v: %+v", runs, kills, runs*manyOrders, time.Since(from).Round(time.Millisecond), all)
+	t.Logf("%d seeds, %d kills, %d stops, %d orders in %v: %+v", runs, kills, stops, runs*manyOrders, time.Since(from).Round(time.Millisecond), all)
 }
 
 func TestCrashEngine(t *testing.T)     { crash(t, leattest.Engine) }

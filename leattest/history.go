@@ -14,6 +14,7 @@ import (
 type History struct {
 	Seed  uint64
 	Kills int // instances that died before the healing
+	Stops int // instances that were stopped in good order
 	World *World
 	// Left lists what is still on the broker at the end ("topic id"): nothing, if nothing hangs.
 	Left []string

@@ -1,6 +1,7 @@
 package leattest
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -10,7 +11,8 @@ import (
 )
 
 // A Simulation has instances of a flow work on one World, kills them before or after any effect they
-// have, starts others in their place, and lets all be well in the end. A seed chooses what happens.
+// have, or stops them in good order, starts others in their place, and lets all be well in the end. A
+// seed chooses what happens.
 //
 //	h := leattest.Simulation{Seed: seed}.Run(t, func(w *leattest.World) leattest.Program {
 //		groups, seen := &aggregator.Memory{}, &idempotency.Memory{} // outlive the instances
@@ -30,7 +32,7 @@ type Simulation struct {
 	// Fuse is the most effects an instance has before it dies; the seed chooses from 1. 0: 40. Below 0
 	// nobody dies.
 	Fuse int
-	// Storm is how long instances are killed. 0: 2 min.
+	// Storm is how long instances are killed and stopped. 0: 2 min.
 	Storm time.Duration
 	// Heal is how long all is well afterwards: longer than every timeout and retry of the flow. 0: 1 h.
 	Heal time.Duration
@@ -83,7 +85,7 @@ func (s Simulation) Run(t *testing.T, setup func(w *World) Program) *History {
 		}
 		defer func() { // whatever ended the test, no goroutine outlives it
 			for _, x := range r.all {
-				r.stop(x)
+				r.kill(x)
 			}
 			h.World.trace = nil
 		}()
@@ -113,6 +115,8 @@ type process struct {
 	// Of Engine and Router.
 	end func()
 	// Of Stepped.
+	ctx     context.Context //nolint:containedctx // Of the messages.
+	cancel  context.CancelCauseFunc
 	stepper *flow.Stepper
 	groups  []*group // what it reads
 	held    []*attempt
@@ -144,14 +148,28 @@ func (r *run) launch(mortal bool) *process {
 	return x
 }
 
-// stop kills a process if it lives and waits until nothing is left of it.
+// stop ends a process in good order, if it lives, and waits until nothing is left of it.
 func (r *run) stop(x *process) {
-	x.Kill()
 	if x.end != nil {
 		x.end()
 		x.end = nil
 	}
 	r.abandon(x)
+	x.Kill()
+}
+
+// kill ends a process.
+func (r *run) kill(x *process) {
+	x.Kill()
+	r.stop(x)
+}
+
+// rarely says of a process whose turn it is that it is stopped.
+func (r *run) rarely() bool {
+	if r.Driver == Stepped {
+		return r.rnd.IntN(64) == 0
+	}
+	return r.rnd.IntN(16) == 0
 }
 
 // storm is the time of the kills.
@@ -168,6 +186,11 @@ func (r *run) storm() {
 			r.history.Kills++
 			r.stop(x)
 			r.all[at] = r.launch(true)
+		case r.Fuse > 0 && r.rarely():
+			r.history.Stops++
+			x.note("stops")
+			r.stop(x)
+			r.all[at] = r.launch(true)
 		case r.Driver == Stepped:
 			r.act(x)
 		default:
@@ -180,7 +203,7 @@ func (r *run) storm() {
 // heal is the time after them: one instance, which nobody kills.
 func (r *run) heal() {
 	for _, x := range r.all {
-		r.stop(x)
+		r.kill(x)
 	}
 	x := r.launch(false)
 	r.all = []*process{x}

@@ -1,9 +1,11 @@
 package leattest
 
 import (
+	"context"
 	"testing/synctest"
 	"time"
 
+	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/flow"
 )
 
@@ -30,6 +32,7 @@ const groupOf = "stepped"
 
 func (r *run) startStepped(x *process) {
 	x.stepper = x.flow.Stepper(x)
+	x.ctx, x.cancel = context.WithCancelCause(x.Context())
 	for _, topic := range x.flow.Topics() {
 		x.groups = append(x.groups, r.world.join(topic, groupOf))
 	}
@@ -66,7 +69,7 @@ func (r *run) pull(x *process) bool {
 	}
 	x.note("takes " + g.topic + " " + l.m.UUID)
 	m := l.m.Copy()
-	m.SetContext(x.Context())
+	m.SetContext(x.ctx)
 	as, err := x.stepper.Arrive(g.topic, m)
 	if err != nil {
 		r.t.Fatalf("seed %d: topic %s: %v", r.Seed, g.topic, err)
@@ -88,7 +91,7 @@ func (r *run) fire(x *process) {
 	if x.Dead() {
 		return
 	}
-	as, err := x.stepper.Due(x.Context(), time.Now())
+	as, err := x.stepper.Due(x.ctx, time.Now())
 	if err != nil {
 		x.noted("asks what is due", err)
 		return
@@ -148,9 +151,12 @@ func (a *attempt) String() string {
 	return " " + a.of.group.topic + " " + a.of.l.m.UUID
 }
 
-// abandon gives back what a dead process holds: each attempt runs once more, finds its handles dead, and
-// is over.
+// abandon gives back what a process holds: each attempt runs once more, finds that it is to stop, or its
+// handles dead, and is over.
 func (r *run) abandon(x *process) {
+	if x.cancel != nil {
+		x.cancel(channel.ErrStopped)
+	}
 	for len(x.held) > 0 {
 		held := x.held
 		x.held = nil
