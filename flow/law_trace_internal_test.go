@@ -72,6 +72,16 @@ func (x *tracer) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)
 func (x *tracer) Publish(string, ...*message.Message) error { return errors.New("not in batches") }
 func (x *tracer) Close() error                              { return nil }
 
+// A rogue sends where it does not say it does.
+type rogue struct{ channel.Processor[string] }
+
+func (r rogue) Process(m channel.Message[string]) (channel.Result, error) {
+	if m.Body == "rogue" {
+		return channel.Send(channel.Forward("secret", m)), nil
+	}
+	return r.Processor.Process(m)
+}
+
 // Breaks if a message can go where no arrow is: if deliver let undeclared destinations through, or the
 // drawing forgot interceptors, clocks or dead letters.
 func TestLaw4ATraceStaysOnDrawnEdges(t *testing.T) {
@@ -92,10 +102,10 @@ func TestLaw4ATraceStaysOnDrawnEdges(t *testing.T) {
 			To:        out, Size: 3, Timeout: time.Second, Store: &aggregator.Memory{},
 		}
 		f, err := New("f", Policy{Attempts: 1, DeadLetter: "dead"}, Direct(hop, parts),
-			Step("route", in, router.Content(
+			Step("route", in, channel.Processor[string](rogue{router.Content(
 				router.When("hop", func(s string) bool { return strings.HasPrefix(s, "h") }, hop),
 				router.When("group", func(s string) bool { return strings.HasPrefix(s, "g") }, parts),
-				router.When("lost", func(s string) bool { return s == "lost" }, lost)),
+				router.When("lost", func(s string) bool { return s == "lost" }, lost))}),
 				Around(channel.InvalidChannel{To: "invalid"}, channel.Expiry{To: "late"})),
 			Step("map", hop, translator.Map(fail, out)),
 			Step("group", parts, group),
@@ -113,7 +123,7 @@ func TestLaw4ATraceStaysOnDrawnEdges(t *testing.T) {
 		}
 		defer h.Stop()
 		pub := b.Publisher()
-		for i, body := range []string{`"h"`, `"h bad"`, `"g1"`, `"g2"`, `"g3"`, `"g4"`, `"g bad"`, `"lost"`, `"nowhere"`, `1`, `"h late"`} {
+		for i, body := range []string{`"h"`, `"h bad"`, `"g1"`, `"g2"`, `"g3"`, `"g4"`, `"g bad"`, `"lost"`, `"rogue"`, `"nowhere"`, `1`, `"h late"`} {
 			m := message.NewMessage(fmt.Sprint(i), []byte(body))
 			if strings.Contains(body, "late") {
 				m.Metadata[channel.HeaderExpires] = "2000-01-01T00:00:00Z"
