@@ -36,12 +36,14 @@ func (s openStore) Begin(ctx context.Context, r idempotency.BeginRequest) (idemp
 
 func f26(w *world, failOpen bool) {
 	var store outages
-	var started atomic.Int64
+	var started, busy atomic.Int64
 	store.plan(w, 2, 12*time.Second) // longer than a lease
 	attempts := 1 + w.rnd.IntN(3)
 	serve := func(m channel.Message[item]) error {
 		id := m.Body.ID
 		started.Add(1)
+		busy.Add(1)
+		defer busy.Add(-1)
 		if store.down() {
 			w.ledger.wrong(open, "%s", id)
 		}
@@ -96,6 +98,8 @@ func f26(w *world, failOpen bool) {
 			w.ledger.dies(x.ID)
 		}
 		w.send(string(incoming), w.key(12), x)
-	}, func() (int64, bool) { return started.Load(), true })
+	}, func() (int64, bool) {
+		return started.Load(), busy.Load() == 0 // else workers may have work that began before the outage
+	})
 	pass(10 * time.Minute)
 }
