@@ -141,7 +141,7 @@ func TestNewReportsEveryMistakeByName(t *testing.T) {
 					t.Errorf("error\n%v\ndoes not say %q", err, want)
 				}
 			}
-			for _, line := range strings.Split(err.Error(), "\n") {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
 				if !strings.HasPrefix(line, "flow f: ") && !strings.HasPrefix(line, "flow f: step") && strings.HasPrefix(line, "flow") {
 					t.Errorf("line %q does not name the flow", line)
 				}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -130,9 +131,7 @@ func TestANoticeStandsForWhatIsTooLarge(t *testing.T) {
 // letterOf is a dead letter as its reader has it.
 func letterOf(s sent) *message.Message {
 	m := message.NewMessage(s.ID, []byte(s.Payload))
-	for k, v := range s.Headers {
-		m.Metadata[k] = v
-	}
+	maps.Copy(m.Metadata, s.Headers)
 	if s.Key != "" {
 		m.Metadata[channel.HeaderKey] = s.Key
 	}

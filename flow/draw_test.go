@@ -105,7 +105,7 @@ func TestMermaid(t *testing.T) {
 
 func TestDOT(t *testing.T) {
 	got := drawn(t).DOT()
-	for _, line := range strings.Split(`digraph "depot" {
+	for line := range strings.SplitSeq(`digraph "depot" {
   rankdir=LR;
   n1 [shape=box, label="gate\nGateway"];
   n5 [shape=box, label="\"odd\""];

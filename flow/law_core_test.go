@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -30,9 +31,7 @@ func asLeaves(t *testing.T, cause *channel.Envelope, r *channel.Result) (out []s
 		var e channel.Envelope
 		e.Follow(cause, r.At(i), i, "")
 		s := sent{e.Topic(), e.ID(), e.Key(), string(must(e.Payload())(t)), map[string]string{}}
-		for k, v := range e.Fields().All() {
-			s.Headers[k] = v
-		}
+		maps.Insert(s.Headers, e.Fields().All())
 		out = append(out, s)
 	}
 	return out

@@ -68,7 +68,7 @@ func TestAPanicIsAnErrorOfItsMessage(t *testing.T) {
 			flow.Step("b", sorted, translator.Map(func(p parcel) (sticker, error) {
 				if bad(p.ID) {
 					var none map[string]int
-					none["x"] = 1
+					none["x"] = 1 //nolint:staticcheck // That it panics is the point.
 				}
 				return stick(p)
 			}, stickers)),

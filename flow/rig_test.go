@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -52,7 +52,7 @@ func quick() flow.Policy { return flow.Policy{Backoff: flow.Fixed(time.Second), 
 
 func stick(p parcel) (sticker, error) { return sticker{p.ID, p.N}, nil }
 
-func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // mustNew makes a flow that logs nothing.
 func mustNew(t testing.TB, name string, parts ...flow.Part) *flow.Flow {
@@ -141,9 +141,7 @@ func (w *wire) Publish(topic string, ms ...*message.Message) error {
 			return err
 		}
 		s := sent{topic, m.UUID, m.Metadata[channel.HeaderKey], string(m.Payload), map[string]string{}}
-		for k, v := range m.Metadata {
-			s.Headers[k] = v
-		}
+		maps.Copy(s.Headers, m.Metadata)
 		if err := w.to.Publish(topic, m); err != nil {
 			return err
 		}
@@ -178,9 +176,7 @@ func (w batchWire) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoin
 				continue
 			}
 			s := sent{o.Topic, o.ID, o.Key, string(o.Payload), map[string]string{}}
-			for k, v := range o.Headers.All() {
-				s.Headers[k] = v
-			}
+			maps.Insert(s.Headers, o.Headers.All())
 			w.note(s)
 		}
 		done(outs)
