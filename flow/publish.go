@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -43,11 +44,31 @@ func (noPublisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoin
 
 type oneByOne struct{ pub message.Publisher }
 
+// Send publishes each in its turn. What comes after one that failed, on its topic and with its key, is
+// not sent before it: it has failed too.
 func (p oneByOne) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
-	for _, o := range outs {
-		o.Err = guard(func() error { return p.pub.Publish(o.Topic, watermill(o)) })
+	failed := 0
+	for i, o := range outs {
+		if failed > 0 {
+			if o.Err = behind(outs[:i], o); o.Err != nil {
+				continue
+			}
+		}
+		if o.Err = guard(func() error { return p.pub.Publish(o.Topic, watermill(o)) }); o.Err != nil {
+			failed++
+		}
 	}
 	done(outs)
+}
+
+// behind gives the error of one before o that has its topic and its key.
+func behind(before []*adapters.Outgoing, o *adapters.Outgoing) error {
+	for _, b := range before {
+		if b.Err != nil && b.Topic == o.Topic && b.Key == o.Key {
+			return fmt.Errorf("not sent before message %s of the same key: %w", b.ID, b.Err)
+		}
+	}
+	return nil
 }
 
 func watermill(o *adapters.Outgoing) *message.Message {

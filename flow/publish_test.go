@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/adapters/memory"
 	"github.com/leat-go/leat/channel"
@@ -361,3 +363,50 @@ func TestNoPublisher(t *testing.T) {
 		balanced(t, h)
 	})
 }
+
+// TestFailedPublishIsNotOvertaken: of what one message sends under one key, nothing goes out before what
+// failed; other keys do.
+func TestFailedPublishIsNotOvertaken(t *testing.T) {
+	var got []string
+	failing := 3
+	pub := publisherFunc(func(_ string, ms ...*message.Message) error {
+		id := string(ms[0].Payload)
+		if id == `"a1"` && failing > 0 {
+			failing--
+			return errors.New("broker is down")
+		}
+		got = append(got, id)
+		return nil
+	})
+	const in, out channel.Topic[string] = "in", "out"
+	f, err := flow.New("f",
+		flow.Step("split", in, router.Splitter[string, string]{
+			Parts: func(channel.Message[string]) ([]string, error) { return []string{"a1", "b1", "a2", "b2"}, nil },
+			To:    out, EachKey: func(part string) string { return part[:1] },
+		}), flow.Direct(in), flow.Policy{DeadLetter: "dead"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h, err := f.Start(t.Context(), pub, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Stop()
+		feed, err := flow.Into(h, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := feed(t.Context(), "1", "x"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if want := `["b1" "b2" "a1" "a2"]`; fmt.Sprint(got) != want {
+		t.Errorf("went out: %v, want %s", got, want)
+	}
+}
+
+type publisherFunc func(topic string, ms ...*message.Message) error
+
+func (f publisherFunc) Publish(topic string, ms ...*message.Message) error { return f(topic, ms...) }
+func (publisherFunc) Close() error                                         { return nil }
