@@ -38,8 +38,8 @@ type Shape struct {
 	Effect     Effect
 	Tombstones bool // the step's own topic may bring messages without a payload
 	// Failed is asked once before a message that finally failed goes to the dead letter: an error
-	// reply, a compensation, the whole group (Dead). Nil, an error or the zero Result: the message
-	// alone.
+	// reply, a compensation, the whole group (Dead). Drop says that there is nothing to bury, since it
+	// ended elsewhere. Nil, an error or the zero Result: the message alone.
 	Failed func(e *Envelope, err error) (Result, error)
 	// Err is everything that is wrong with the block's configuration; flow.New reports it.
 	Err error

@@ -93,6 +93,7 @@ type tally struct {
 	step     *step
 	released int
 	outcome  channel.Outcome // Unsaid: none
+	reason   string          // if Dropped
 }
 
 // count adds what a message came to at the step. It is called when the message is settled: an attempt
@@ -102,16 +103,20 @@ func (s *step) count(r *channel.Result) {
 	outcome := r.Outcome()
 	c.outcomes[outcome].Add(1)
 	if outcome == channel.Dropped {
-		c.mu.Lock()
-		if c.dropped == nil {
-			c.dropped = map[string]int64{}
-		}
-		c.dropped[r.Reason()]++
-		c.mu.Unlock()
+		c.drop(r.Reason())
 	}
 	if n := r.Released(); n != 0 {
 		c.released.Add(int64(n))
 	}
+}
+
+func (c *counters) drop(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dropped == nil {
+		c.dropped = map[string]int64{}
+	}
+	c.dropped[reason]++
 }
 
 func (c *counters) read() Counts {

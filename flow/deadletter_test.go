@@ -311,3 +311,20 @@ func TestAGroupDiesAsAWhole(t *testing.T) {
 		}
 	}, claims, oneByOne, routed)
 }
+
+// A block that says Drop when it is asked for its last word has the message end there: a group that
+// another try has buried is not buried twice.
+func TestFailedMaySayDrop(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		r := newRig(t, how, flow.Policy{Attempts: 1, DeadLetter: dead}, flow.Step("a", arrivals, block[parcel]{
+			func(channel.Message[parcel]) (channel.Result, error) { return channel.Result{}, errFlaky },
+			channel.Shape{Failed: func(*channel.Envelope, error) (channel.Result, error) { return channel.Drop("buried elsewhere"), nil }},
+		}))
+		r.give("arrivals", "", parcel{ID: "p1"})
+		r.wait(time.Minute)
+		r.is("a", "received=1 dropped(buried elsewhere)=1")
+		if l := r.on("dead"); len(l) != 0 {
+			t.Errorf("dead letters: %v", l)
+		}
+	})
+}

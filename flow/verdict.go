@@ -120,7 +120,7 @@ func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel
 		cause = errors.Join(channel.ErrExpired, cause)
 	}
 	message := w.message()
-	root, self := message.UID(), false
+	root, self, reason := message.UID(), false, ""
 	if last != nil && (in.name == "" || in.clock != nil) {
 		var r channel.Result
 		err := guard(func() (err error) {
@@ -139,6 +139,9 @@ func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel
 		why, entries := r.Buried()
 		if why = speaking(why); why == nil {
 			why = cause
+		}
+		if r.Outcome() == channel.Dropped { // it has ended elsewhere, with its group
+			self, outcome, reason = true, channel.Dropped, r.Reason()
 		}
 		for i := range entries {
 			w.bury(in, &entries[i], why)
@@ -164,7 +167,7 @@ func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel
 		entry := message.Entry()
 		w.bury(in, &entry, cause)
 	}
-	w.tallies = append(w.tallies, tally{step: w.in.step, outcome: outcome})
+	w.tallies = append(w.tallies, tally{step: w.in.step, outcome: outcome, reason: reason})
 	return w.ready()
 }
 

@@ -260,6 +260,9 @@ func (w *work) end() {
 			t.step.counts.released.Add(int64(t.released))
 			if t.outcome != channel.Unsaid && w.in.clock == nil {
 				t.step.counts.outcomes[t.outcome].Add(1)
+				if t.outcome == channel.Dropped {
+					t.step.counts.drop(t.reason)
+				}
 			}
 		}
 	case w.in.clock != nil:
