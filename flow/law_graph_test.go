@@ -195,13 +195,17 @@ func TestLaw6OneInstanceAndTwoInMemory(t *testing.T) {
 func law6(t *testing.T, how string, instances int) {
 	const n, size = 200, 5
 	groups, seen := &aggregator.Memory{}, &idempotency.Memory{}
-	broker := &memory.Broker{Window: 8} // so that no member has it all
+	broker := &memory.Broker{Window: 8} // with work that takes time no member gets it all
+	slowly := func(p parcel) bool {
+		time.Sleep(time.Millisecond)
+		return small(p)
+	}
 	t.Cleanup(func() { broker.Close() })
 	var all []*rig
 	for range instances {
 		r := &rig{T: t, How: how, Broker: broker}
 		all = append(all, r.run(mustNew(t, "f", quick(), flow.Direct(sorted),
-			flow.Step("route", arrivals, router.Content(router.When("small", small, sorted), router.Otherwise(rejected)),
+			flow.Step("route", arrivals, router.Content(router.When("small", slowly, sorted), router.Otherwise(rejected)),
 				flow.Around(idempotency.Receiver{Store: seen})),
 			flow.Step("stick", sorted, translator.Map(stick, stickers)),
 			flow.Step("pack", rejected, parcelsOf(size, groups)))))
