@@ -16,8 +16,6 @@ type Delivery struct {
 	body    any
 	forward *Envelope
 	x       *extra
-	deleted bool
-	bare    bool
 }
 
 // extra holds what few deliveries have. It is never changed once a delivery has it.
@@ -28,6 +26,8 @@ type extra struct {
 	err        error // what was wrong when it was made
 	hops       int32
 	bestEffort bool
+	deleted    bool
+	bare       bool
 }
 
 // To sends a body.
@@ -48,7 +48,7 @@ func ForwardRaw(topic Topic[[]byte], e *Envelope) Delivery {
 
 // Delete sends a tombstone: the key, and no payload.
 func Delete[T any](topic Topic[T], key string) Delivery {
-	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), x: &extra{key: key}, deleted: true}
+	return Delivery{topic: string(topic), typ: reflect.TypeFor[T](), x: &extra{key: key, deleted: true}}
 }
 
 // Key gives the delivery with another key than its cause's.
@@ -85,7 +85,8 @@ func (d Delivery) BestEffort() Delivery {
 // Bare gives the delivery without the headers and the key of its cause. What says how to read the bytes
 // of a forwarded message (content type, schema) stays.
 func (d Delivery) Bare() Delivery {
-	d.bare = true
+	d.x = d.extra()
+	d.x.bare = true
 	return d
 }
 

@@ -68,15 +68,18 @@ func (e *Envelope) Follow(cause *Envelope, d *Delivery, ordinal int, scope strin
 	e.ctx, e.cause, e.codecs = cause.ctx, cause, cause.codecs
 	e.topic, e.scope = d.topic, scope
 	e.ordinal, e.attempt = int32(ordinal), cause.attempt //nolint:gosec // A result holds fewer than 2^31 deliveries.
-	if e.key = d.SetKey(); e.key == "" && !d.bare {
-		e.key = cause.key
+	e.key = cause.key
+	if x := d.x; x != nil {
+		e.x, e.deleted, e.bare = x, x.deleted, x.bare
+		if x.key != "" || x.bare {
+			e.key = x.key
+		}
 	}
-	e.deleted, e.bare, e.x = d.deleted, d.bare, d.x
 	switch {
 	case d.forward != nil:
 		f := d.forward
 		e.forwarded, e.body, e.payload, e.hasBody, e.deleted = true, f.body, f.payload, f.hasBody, f.deleted
-	case !d.deleted:
+	case !e.deleted:
 		e.body, e.hasBody = d.body, true
 	}
 }
