@@ -23,12 +23,17 @@ type extra struct {
 	id         string
 	key        string
 	fields     Fields
-	err        error // what was wrong when it was made
+	seq        *parts // it is one of them; its headers are made when asked for
+	err        error  // what was wrong when it was made
+	index      int32  // among the parts
 	hops       int32
 	bestEffort bool
 	deleted    bool
 	bare       bool
 }
+
+// parts is a Message Sequence, shared by its parts.
+type parts struct{ id, size, outer string }
 
 // To sends a body.
 func To[T any](topic Topic[T], body T) Delivery {
@@ -173,40 +178,58 @@ func (d *Delivery) Get(name string) string {
 
 // Lookup gives a header that the delivery itself sets, or takes away (""), and whether it does.
 func (d *Delivery) Lookup(name string) (value string, ok bool) {
-	if d.x == nil {
-		return "", false
-	}
-	return d.x.fields.lookup(name)
+	return d.x.lookup(name)
 }
 
-// sequence numbers ds as the parts of one Message Sequence that e is split into. All share their
-// headers' memory: one allocation each for fields and extras.
+// sequence numbers ds as the parts of one Message Sequence that e is split into: two allocations,
+// however many there are.
 func sequence(e *Envelope, ds []Delivery) {
-	const each = 3
-	per := each
-	outer := ""
+	seq := &parts{id: e.ID(), size: itoa(len(ds))}
 	if id := e.Get(HeaderSequence); id != "" {
-		outer = url.PathEscape(id) + "/" + e.Get(HeaderSequenceIndex) + "/" + e.Get(HeaderSequenceSize)
+		seq.outer = url.PathEscape(id) + "/" + e.Get(HeaderSequenceIndex) + "/" + e.Get(HeaderSequenceSize)
 		if o := e.Get(HeaderSequenceOuter); o != "" {
-			outer = o + " " + outer
+			seq.outer = o + " " + seq.outer
 		}
-		per++
 	}
-	id, size := e.ID(), itoa(len(ds))
-	fields, extras := make(Fields, 0, per*len(ds)), make([]extra, len(ds))
+	extras := make([]extra, len(ds))
 	for i := range ds {
-		d, at := &ds[i], len(fields)
-		fields = append(fields, Field{HeaderSequence, id}, Field{HeaderSequenceIndex, itoa(i)}, Field{HeaderSequenceSize, size})
-		if outer != "" {
-			fields = append(fields, Field{HeaderSequenceOuter, outer})
-		}
 		x := &extras[i]
-		if d.x != nil {
-			*x = *d.x
-			x.fields = append(slices.Clip(d.x.fields), fields[at:]...)
-		} else {
-			x.fields = fields[at:len(fields):len(fields)]
+		if ds[i].x != nil {
+			*x = *ds[i].x
 		}
-		d.x = x
+		x.seq, x.index = seq, int32(i) //nolint:gosec // A result holds fewer than 2^31 deliveries.
+		ds[i].x = x
 	}
+}
+
+// lookup gives a header that the delivery sets, or takes away, and whether it does.
+func (x *extra) lookup(name string) (value string, ok bool) {
+	switch {
+	case x == nil:
+		return "", false
+	case x.seq != nil && strings.HasPrefix(name, HeaderSequence):
+		switch name {
+		case HeaderSequence:
+			return x.seq.id, true
+		case HeaderSequenceIndex:
+			return itoa(int(x.index)), true
+		case HeaderSequenceSize:
+			return x.seq.size, true
+		case HeaderSequenceOuter:
+			return x.seq.outer, true
+		}
+	}
+	return x.fields.lookup(name)
+}
+
+// headers gives every header that the delivery sets or takes away; the last of a name counts.
+func (x *extra) headers() Fields {
+	switch {
+	case x == nil:
+		return nil
+	case x.seq == nil:
+		return x.fields
+	}
+	return append(slices.Clip(x.fields), Field{HeaderSequence, x.seq.id}, Field{HeaderSequenceIndex, itoa(int(x.index))},
+		Field{HeaderSequenceSize, x.seq.size}, Field{HeaderSequenceOuter, x.seq.outer})
 }

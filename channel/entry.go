@@ -14,7 +14,7 @@ type Entry struct {
 	id        string
 	key       string
 	topic     string
-	fields    Fields
+	x         *extra  // its own headers
 	base      Headers // of what arrived, shared
 	cause     string  // if base is its cause's: that one's id
 	codecs    *Codecs
@@ -29,7 +29,7 @@ type Entry struct {
 // NewEntry makes an entry of what a store has read. A nil payload is a tombstone.
 func NewEntry(id, key string, headers Fields, payload []byte) Entry {
 	hops := (&Envelope{headers: headers}).Hops()
-	return Entry{uid: IDOf(id), id: id, key: key, fields: headers, payload: payload, hops: int32(hops), deleted: payload == nil} //nolint:gosec // As it was written.
+	return Entry{uid: IDOf(id), id: id, key: key, x: &extra{fields: headers}, payload: payload, hops: int32(hops), deleted: payload == nil} //nolint:gosec // As it was written.
 }
 
 // ID is the message's id in text.
@@ -58,7 +58,7 @@ func (e Entry) Get(name string) string {
 	case HeaderHops, HeaderConversation, HeaderOriginal, HeaderContentType: // the engine's, made when asked for
 		return e.Headers().Get(name)
 	}
-	if value, ok := e.fields.lookup(name); ok {
+	if value, ok := e.x.lookup(name); ok {
 		return value
 	}
 	if e.base == nil || e.cause != "" && !inherited(name) && (name != HeaderSchema || !e.forwarded) {
@@ -80,8 +80,11 @@ func (e Entry) Payload() ([]byte, error) {
 // A body that was never encoded counts nothing.
 func (e Entry) Size() int {
 	n := 176 + len(e.payload) + len(e.key)
-	for i := range e.fields {
-		n += len(e.fields[i].Name) + len(e.fields[i].Value)
+	if e.x == nil {
+		return n
+	}
+	for _, f := range e.x.fields {
+		n += len(f.Name) + len(f.Value)
 	}
 	return n
 }
@@ -114,10 +117,7 @@ func Body[T any](e Entry) (T, error) {
 func (e Entry) envelope() *Envelope {
 	x := &Envelope{
 		id: e.id, uid: e.uid, hasUID: true, key: e.key, topic: e.topic, codecs: e.codecs,
-		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted, hops: e.hops, hasHops: true,
-	}
-	if len(e.fields) > 0 {
-		x.x = &extra{fields: e.fields}
+		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted, hops: e.hops, hasHops: true, x: e.x,
 	}
 	if e.cause != "" {
 		x.cause, x.forwarded = &Envelope{id: e.cause, topic: e.topic, headers: e.base}, e.forwarded

@@ -155,11 +155,8 @@ func (e *Envelope) UID() ID {
 func (e *Envelope) Get(name string) string {
 	for x := e; ; x = x.cause {
 		if x.x != nil {
-			fs := x.x.fields
-			for i := len(fs) - 1; i >= 0; i-- {
-				if fs[i].Name == name {
-					return fs[i].Value
-				}
+			if value, ok := x.x.lookup(name); ok {
+				return value
 			}
 		}
 		switch {
@@ -172,14 +169,6 @@ func (e *Envelope) Get(name string) string {
 			return ""
 		}
 	}
-}
-
-// own gives the headers that the block that sent it set.
-func (e *Envelope) own() Fields {
-	if e.x == nil {
-		return nil
-	}
-	return e.x.fields
 }
 
 // takes reports whether e takes a header over from its cause.
@@ -216,7 +205,7 @@ func (e *Envelope) Fields() Fields {
 // conversation was taken away begin their own.
 func (e *Envelope) began() *Envelope {
 	for e.cause != nil && !e.bare && !e.cause.tick {
-		if value, ok := e.own().lookup(HeaderConversation); ok && value == "" {
+		if value, ok := e.x.lookup(HeaderConversation); ok && value == "" {
 			break
 		}
 		e = e.cause
@@ -246,11 +235,11 @@ func (e *Envelope) original() string {
 func (e *Envelope) collect(fs Fields) Fields {
 	x, over := e, takeover{own: true, plain: true, format: true}
 	for ; x.cause != nil && (over.plain || over.format); x = x.cause {
-		fs = over.addAll(fs, x.own())
+		fs = over.addAll(fs, x.x.headers())
 		over = takeover{plain: over.plain && !x.bare, format: over.format && x.forwarded}
 	}
 	if x.cause == nil {
-		fs = over.addAll(fs, x.own())
+		fs = over.addAll(fs, x.x.headers())
 		switch hs := x.headers.(type) {
 		case nil:
 		case Fields:
@@ -419,9 +408,9 @@ func (e *Envelope) Entry() Entry {
 	}
 	// The common case, a direct hop from what arrived, shares the headers of both.
 	if c := e.cause; c != nil && c.cause == nil && !e.bare && !c.tick && c.x == nil {
-		x.fields, x.base, x.cause, x.forwarded = e.own(), c.headers, c.ID(), e.forwarded
+		x.x, x.base, x.cause, x.forwarded = e.x, c.headers, c.ID(), e.forwarded
 		return x
 	}
-	x.fields = e.Fields()
+	x.x = &extra{fields: e.Fields()}
 	return x
 }
