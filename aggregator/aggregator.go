@@ -123,6 +123,9 @@ func (a *Aggregator[In, Out]) Process(m channel.Message[In]) (channel.Result, er
 	case Opened:
 		return channel.Hold(), nil
 	case Duplicate:
+		if m.Attempt() > 1 { // an attempt that failed further down had added it, and was not counted
+			return channel.Hold(), nil
+		}
 		return channel.Drop("duplicate member"), nil
 	case Completed:
 		return a.release(m.Context(), got.Group)

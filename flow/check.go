@@ -103,8 +103,8 @@ func (f *Flow) checkStep(s *step) {
 		if channel.IsPattern(dl) {
 			f.wrong(s, "its dead letter %s is a pattern: name one topic", dl)
 		}
-		if dl == s.in {
-			f.wrong(s, "its dead letter %s is its own topic", dl)
+		if path := f.deathCircle(s); path != nil {
+			f.wrong(s, "its dead letters come back to it: %s: give one of these steps another dead letter, or Redeliver", strings.Join(path, " > "))
 		}
 	}
 	for _, in := range s.inlets {
@@ -156,4 +156,27 @@ func (f *Flow) checkCycles() {
 			visit(s)
 		}
 	}
+}
+
+// deathCircle follows dead letters from step to step, and gives the way back to s if there is one.
+func (f *Flow) deathCircle(s *step) (path []string) {
+	seen := map[*step]bool{}
+	var visit func(x *step, path []string) []string
+	visit = func(x *step, path []string) []string {
+		path = append(path, x.name)
+		if seen[x] {
+			return nil
+		}
+		seen[x] = true
+		for _, in := range f.feeds[string(x.policy.DeadLetter)] {
+			if in.step == s {
+				return append(path, s.name)
+			}
+			if back := visit(in.step, path); back != nil {
+				return back
+			}
+		}
+		return nil
+	}
+	return visit(s, nil)
 }

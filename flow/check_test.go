@@ -87,7 +87,7 @@ func TestNewReportsEveryMistakeByName(t *testing.T) {
 		"rule without When":  {[]flow.Part{stepWith(flow.Policy{DeadLetter: dead, Rules: []flow.Rule{{}}})}, []string{"step s: flow.Policy: When is nil in rule 0"}},
 		"dead letter to itself": {
 			[]flow.Part{flow.Step("s", channel.Topic[[]byte]("dead"), done[[]byte]())},
-			[]string{"step s: its dead letter dead is its own topic"},
+			[]string{"step s: its dead letters come back to it: s > s"},
 		},
 		"direct dead letter":      {[]flow.Part{ok, flow.Step("d", dead, done[[]byte](), flow.Policy{Redeliver: true}), flow.Direct(dead)}, []string{"step ok: its dead letter dead is direct"}},
 		"pattern for a letter":    {[]flow.Part{stepWith(flow.Policy{DeadLetter: "dead.*"})}, []string{"step s: its dead letter dead.* is a pattern"}},

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -31,6 +32,7 @@ const (
 	DeadTopic     = deadPrefix + "topic"  // physical, where it came from
 	DeadOrigin    = deadPrefix + "origin" // as the adapter names it: topic/partition/offset, entry id
 	DeadStack     = deadPrefix + "stack"  // of a panic, at most 4 KiB
+	DeadDirect    = deadPrefix + "direct" // "true": DeadTopic is a hop in the process, see Handle.PutBack
 	DeadTruncated = deadPrefix + "size"   // bytes; the payload is only its first 4 KiB
 	DeadSHA256    = deadPrefix + "sha256" // of the whole payload, with DeadTruncated
 )
@@ -123,6 +125,9 @@ func (w *work) deadHeaders(in *inlet, x *channel.Entry, cause error) channel.Fie
 		}
 	}
 	fs = append(fs, channel.Field{Name: DeadTopic, Value: w.flow.prefix + topic})
+	if w.flow.direct[topic] {
+		fs = append(fs, channel.Field{Name: DeadDirect, Value: "true"})
+	}
 	if p, ok := errors.AsType[*panicError](cause); ok {
 		stack := string(p.stack[:min(len(p.stack), deadStack)])
 		fs = append(fs, channel.Field{Name: DeadStack, Value: strings.ToValidUTF8(stack, "")})
@@ -158,9 +163,46 @@ func withoutDead(fs channel.Fields) channel.Fields {
 // is left.
 var ErrNotDead = errors.New("message is not a whole dead letter")
 
+// ErrDirect is why a dead letter cannot be published: its topic is a hop in the process.
+var ErrDirect = errors.New("message was on a direct topic, which no broker delivers: hand it in with Handle.PutBack")
+
 // PutBack gives a dead letter as it was, and the topic to publish it on: for its step alone, even where
 // others read that topic, with its id, key and headers.
 func PutBack(letter *message.Message) (topic string, m *message.Message, err error) {
+	if letter.Metadata[DeadDirect] != "" {
+		return "", nil, fmt.Errorf("putting back %s on %s: %w", letter.UUID, letter.Metadata[DeadTopic], ErrDirect)
+	}
+	return restore(letter)
+}
+
+// PutBack processes a dead letter of this flow again, in this process, as if it had arrived at its step,
+// and returns when it is settled, or dead again. It is the only way back for a message that died on a
+// direct topic.
+func (h *Handle) PutBack(ctx context.Context, letter *message.Message) error {
+	topic, m, err := restore(letter)
+	if err != nil {
+		return err
+	}
+	scope := m.Metadata[channel.HeaderOnly]
+	for _, s := range h.flow.steps {
+		if s.scope != scope || s.source != nil {
+			continue
+		}
+		if err := h.enter(); err != nil {
+			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
+		}
+		defer h.leave()
+		m.SetContext(ctx)
+		if err := h.flow.messageWork(s.inlets[0], m).drive(h.pub); err != nil {
+			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
+		}
+		return nil
+	}
+	return h.flow.errorf("putting back %s: %w: %s, on topic %s", m.UUID, ErrUnknownStep, scope, topic)
+}
+
+// restore takes the headers of its death away from a letter.
+func restore(letter *message.Message) (topic string, m *message.Message, err error) {
 	topic, scope := letter.Metadata[DeadTopic], letter.Metadata[DeadScope]
 	switch {
 	case topic == "" || scope == "":

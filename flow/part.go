@@ -93,7 +93,8 @@ func (s *step) add(d *draft, parts []Part) {
 }
 
 // Around puts interceptors around a step, or around every step; the first is the outermost, and the
-// flow's stand outside of the step's.
+// flow's stand outside of the step's. They see what arrives on the step's topic, not what comes by its
+// block's other inlets.
 func Around(is ...channel.Interceptor) Part {
 	return partFunc(func(d *draft, s *step) {
 		if s == nil {

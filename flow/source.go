@@ -11,7 +11,8 @@ import (
 type said struct{}
 
 func (said) Process(m channel.Message[*channel.Result]) (channel.Result, error) { return *m.Body, nil }
-func (said) Shape() channel.Shape                                               { return channel.Shape{} }
+
+func (said) Shape() channel.Shape { return channel.Shape{} }
 
 // isSource reports an inlet that stands for what a source says.
 func (in *inlet) isSource() bool { return in.step.source != nil && in.topic == "" && in.clock == nil }

@@ -100,6 +100,9 @@ func (w *work) die(outcome channel.Outcome) next {
 		after = deathPause
 	}
 	w.log().Warn("message waits for its dead letter", "failed_step", w.failed.step.name, "error", w.err)
+	if errors.Is(err, errNoLetter) { // each try counts, so that its pauses grow
+		return next{what: retry, after: after}
+	}
 	return w.later(after)
 }
 
