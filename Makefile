@@ -15,7 +15,7 @@ RUN       ?= .      # tests, by regular expression; those named are of the root 
 FUZZTIME  ?= 3s     # for each fuzz target
 BENCH     ?= .      # benchmarks, by regular expression
 BENCHTIME ?= 1s
-SEEDS     ?= 20000  # of each crash run, in make soak
+SEEDS     ?= 5000   # of each crash run and each fault, in make soak
 
 CACHE   := $(CURDIR)/.cache
 REPORT  := $(CACHE)/testreport -allow $(CURDIR)/.ci/allowed-skips
@@ -26,7 +26,7 @@ MODULES := .
 endif
 each     = for module in $(MODULES); do (cd $$module && echo "== $@ $$module" && $(1)) || exit 1; done
 
-.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln bench soak soak-crash
+.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln bench soak soak-crash soak-faults soak-memory
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -73,7 +73,13 @@ vuln: ## known vulnerabilities in what we import
 bench: ## BENCH for BENCHTIME each, with allocations; compare only figures of one run
 	@$(call each,go test -run '^$$' -bench '$(strip $(BENCH))' -benchtime $(BENCHTIME) -benchmem $(PKG))
 
-soak: soak-crash ## the long runs; each part by its name
+soak: soak-crash soak-faults soak-memory ## the long runs, each by its name too
 
-soak-crash: prepare ## tests with SEEDS seeds where they take seeds; PKG and RUN as in unit
-	@export LEAT_SEEDS=$(SEEDS); $(call each,go test -json -race -shuffle=on -timeout 0 -run '$(strip $(RUN))' $(PKG) | $(REPORT))
+soak-crash: prepare ## SEEDS crash runs on every driver: simulated, engine, router
+	@LEAT_SEEDS=$(SEEDS) go test -json -shuffle=on -timeout 0 -run 'TestCrash|TestLaw14' ./leattest | $(REPORT)
+
+soak-faults: prepare ## SEEDS runs of each fault
+	@LEAT_SEEDS=$(SEEDS) go test -json -shuffle=on -timeout 0 ./leattest/faults | $(REPORT)
+
+soak-memory: prepare ## the memory broker and both stores, SEEDS seeds and 10 million ids
+	@LEAT_SEEDS=$(SEEDS) go test -json -shuffle=on -timeout 0 ./adapters/memory ./aggregator ./idempotency | $(REPORT)

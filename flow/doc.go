@@ -1,32 +1,16 @@
-// Package flow declares, checks, draws and runs a graph of blocks over channels: Pipes and Filters.
+// Package flow declares, checks, draws and runs blocks over channels: Pipes and Filters.
 //
-// How can an application perform complex processing on a message while staying independent and
-// flexible? Divide it into steps, connected by channels.
-//
-//	orders.incoming ──▶ by-region ──▶ orders.eu ──▶ invoice ──▶ invoices
-//	                        └───────▶ orders.us ──▶ …
+// How can complex processing stay in independent steps? Connect them by channels.
 //
 //	f, err := flow.New("orders",
-//		flow.Step("by-region", Incoming, router.Content(
-//			router.When("eu", inEurope, EU),
-//			router.When("us", inAmerica, US),
-//		)),
+//		flow.Step("by-region", Incoming, router.Content(router.When("eu", inEurope, EU))),
 //		flow.Step("invoice", EU, translator.Map(toInvoice, Invoices)),
-//		flow.Policy{Attempts: 3, DeadLetter: "orders.dead"},
-//	)
-//	if err != nil {
-//		return err // every mistake of every step, by name
-//	}
+//		flow.Policy{Attempts: 3, DeadLetter: "orders.dead"})
 //	err = f.Run(ctx, pub, sub) // or f.AddTo(router, pub, sub)
 //
-// Delivery: a message is acknowledged after everything it caused is published and settled. What fails
-// is tried again as [Policy] says, then goes to the dead letter; only the flow retries. Around a step
-// stand, from outside: the engine (panic, expiry, attempts, publish, dead letter), the flow's
-// interceptors, the step's, the block.
-//
-// Concurrency: messages of one key follow each other through a step, others run side by side (see
-// [Workers]). A message without a key that waits for a retry holds up nobody, so others overtake it.
-//
-// State: none; it is in the stores that blocks are given, under the scope "flow/step". A renamed flow
-// or step is a new scope; [Scope] and [Group] pin the old one.
+// Delivery: a message is acknowledged after everything it caused is published and settled; what fails is
+// tried again by its [Policy], then goes to the dead letter. Concurrency: messages of a key follow each
+// other, others run side by side ([Workers]); one without a key that waits is overtaken. State: in the
+// stores of blocks, under "flow/step". Around a block stand, from outside: engine, the flow's
+// interceptors, the step's.
 package flow
