@@ -197,7 +197,7 @@ func sequence(e *Envelope, ds []Delivery) {
 		if ds[i].x != nil {
 			*x = *ds[i].x
 		}
-		x.seq, x.index = seq, int32(i) //nolint:gosec // A result holds fewer than 2^31 deliveries.
+		x.seq, x.index = seq, int32(i)
 		ds[i].x = x
 	}
 }

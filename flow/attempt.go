@@ -192,7 +192,7 @@ func (w *work) limit(e *channel.Envelope) error {
 func (w *work) ready() error {
 	for i := range w.leaving {
 		e := w.leaving[i].env
-		w.failed, w.failedEnv = w.leaving[i].from, e.Cause() //nolint:fatcontext // A cause is no context.
+		w.failed, w.failedEnv = w.leaving[i].from, e.Cause()
 		if e.Hops() > w.flow.maxHops {
 			return fmt.Errorf("for topic %s: %w (%d, MaxHops is %d)", e.Topic(), channel.ErrLoop, e.Hops(), w.flow.maxHops)
 		}
@@ -201,7 +201,8 @@ func (w *work) ready() error {
 			return err
 		}
 		o := w.outgoing()
-		o.Context, o.Topic, o.ID, o.Key = w.ctx, w.flow.prefix+e.Topic(), e.ID(), e.Key()
+		o.Context = w.ctx //nolint:fatcontext // It is handed on, not wrapped.
+		o.Topic, o.ID, o.Key = w.flow.prefix+e.Topic(), e.ID(), e.Key()
 		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, e, w.leaving[i].cyclic || e.BestEffort()
 		if err := w.flow.limits.CheckFields(p, o.Headers); err != nil {
 			return fmt.Errorf("for topic %s: %w", e.Topic(), err)

@@ -47,7 +47,7 @@ func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapte
 	var err error
 	for _, topic := range topics {
 		c := &claim{consumer: newConsumer(s, topic), given: ctx, turns: make(chan struct{}, 1)}
-		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) //nolint:fatcontext // One for each claim.
 		c.force = func() { c.release(c.errLost()) }
 		if err = c.join(true, s.broker.conf.window); err != nil {
 			break

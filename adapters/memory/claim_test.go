@@ -22,7 +22,7 @@ func TestClaim(t *testing.T) {
 		m := msg("a1", "a")
 		m.Metadata["name"] = "value"
 		publish(t, b.Publisher(), "topic", m, msg("-1", ""), msg("a2", "a"))
-		c := claim(t, b.Subscriber("group"), "topic")
+		c := claim(t, b.Subscriber("group"))
 		if c.Topic() != "topic" || c.Order() != adapters.KeyOrdered || c.Context().Err() != nil {
 			t.Fatalf("topic %q, order %v, context %v", c.Topic(), c.Order(), c.Context().Err())
 		}
@@ -50,7 +50,7 @@ func TestClaim(t *testing.T) {
 		if err := c.leave(); err != nil {
 			t.Fatal(err)
 		}
-		again := claim(t, b.Subscriber("group"), "topic")
+		again := claim(t, b.Subscriber("group"))
 		rs := again.next(t, 10)
 		if len(rs) != 1 || rs[0].ID != "a1" || rs[0].Again != 1 {
 			t.Fatalf("got %+v, want a1 again", rs)
@@ -68,7 +68,7 @@ func TestClaimWindow(t *testing.T) {
 		for i := range 5 {
 			publish(t, b.Publisher(), "topic", msg(fmt.Sprint(i), ""))
 		}
-		c := claim(t, b.Subscriber("group"), "topic")
+		c := claim(t, b.Subscriber("group"))
 		rs := c.next(t, 10)
 		same(t, "a window", recordIDs(rs), []string{"0", "1", "2"})
 		more := make(chan []adapters.Record, 1)
@@ -98,7 +98,7 @@ func TestClaimReturn(t *testing.T) {
 		for i := range 6 {
 			publish(t, b.Publisher(), "topic", msg(fmt.Sprint(i), ""))
 		}
-		c := claim(t, b.Subscriber("group"), "topic")
+		c := claim(t, b.Subscriber("group"))
 		rs := c.next(t, 4)
 		c.Return(rs[2:3])
 		c.Return(rs[1:2])
@@ -137,9 +137,9 @@ func TestClaimTwoMembers(t *testing.T) {
 		b := &memory.Broker{Order: order, Backoff: memory.Backoff{Base: time.Hour, Cap: time.Hour}}
 		virtual(t, b, func(t *testing.T) {
 			publish(t, b.Publisher(), "topic", msg("a1", "a"))
-			one := claim(t, b.Subscriber("group"), "topic")
+			one := claim(t, b.Subscriber("group"))
 			rs := one.next(t, 10)
-			two := claim(t, b.Subscriber("group"), "topic")
+			two := claim(t, b.Subscriber("group"))
 			publish(t, b.Publisher(), "topic", msg("a2", "a"), msg("b1", "b"))
 			next := make(chan []adapters.Record, 2)
 			get := func() { next <- two.next(t, 10) }
@@ -196,11 +196,11 @@ func TestClaimDrain(t *testing.T) {
 			virtual(t, b, func(t *testing.T) {
 				publish(t, b.Publisher(), "topic", msg("0", ""), msg("1", ""))
 				end := b.Subscriber("")
-				sub := end.Group("group").(*memory.Subscriber) //nolint:forcetypeassert // It is the test's to find out.
+				sub := end.Group("group").(*memory.Subscriber)
 				if name != "group's parent" {
 					end = sub
 				}
-				c := claim(t, sub, "topic")
+				c := claim(t, sub)
 				rs := c.next(t, 10)
 				next := make(chan error, 1)
 				go func() {
@@ -218,7 +218,7 @@ func TestClaimDrain(t *testing.T) {
 				}
 				want := []string{"1"}
 				if late {
-					time.Sleep(1) // virtual
+					time.Sleep(time.Nanosecond) // virtual
 					synctest.Wait()
 					if cause := context.Cause(c.Context()); !errors.Is(cause, channel.ErrStopped) {
 						t.Fatalf("%s: cause after DrainTimeout is %v, want ErrStopped", name, cause)
@@ -269,7 +269,7 @@ func TestClaimWithoutGroup(t *testing.T) {
 	b := &memory.Broker{}
 	virtual(t, b, func(t *testing.T) {
 		publish(t, b.Publisher(), "topic", msg("0", ""))
-		one, two := claim(t, b.Subscriber(""), "topic"), claim(t, b.Subscriber(""), "topic")
+		one, two := claim(t, b.Subscriber("")), claim(t, b.Subscriber(""))
 		for _, c := range []*claiming{one, two} {
 			rs := c.next(t, 10)
 			same(t, "each", recordIDs(rs), []string{"0"})
@@ -291,7 +291,7 @@ func TestClaimConcurrently(t *testing.T) {
 		for i := range messages {
 			publish(t, b.Publisher(), "topic", msg(fmt.Sprint(i), ""))
 		}
-		c := claim(t, b.Subscriber("group"), "topic")
+		c := claim(t, b.Subscriber("group"))
 		var mu sync.Mutex
 		var got []string
 		var all sync.WaitGroup

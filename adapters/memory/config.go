@@ -29,7 +29,7 @@ func (b Backoff) pause(n int) time.Duration {
 	if n = max(n-1, 0); b.Base <= b.Cap>>n { // so that shifting cannot overflow
 		most = b.Base << n
 	}
-	return rand.N(most) //nolint:gosec // Jitter is no secret.
+	return rand.N(most)
 }
 
 // settings are the broker's fields with the defaults filled in.
@@ -105,5 +105,5 @@ func (s *settings) withinLimits(payload []byte, count, bytes int, headers func()
 	if len(payload) <= l.Body && count <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) {
 		return nil
 	}
-	return l.Check(payload, headers()) //nolint:wrapcheck // It says all there is to say.
+	return l.Check(payload, headers())
 }

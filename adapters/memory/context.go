@@ -9,7 +9,7 @@ import (
 // message is settled. Most handlers never wait for it, so what that needs is made when somebody asks;
 // it is the standard library's, and so are causes and children.
 type messageContext struct {
-	context.Context // the subscription's
+	context.Context //nolint:containedctx // The subscription's; this is a context.
 
 	again int
 

@@ -15,14 +15,13 @@ import (
 )
 
 // shutWith closes the broker when the test ends.
-func shutWith(t *testing.T, b *memory.Broker) *memory.Broker {
+func shutWith(t *testing.T, b *memory.Broker) {
 	t.Helper()
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Errorf("closing the broker: %v", err)
 		}
 	})
-	return b
 }
 
 // virtual runs a test in virtual time, with a broker that is closed at its end.
@@ -122,14 +121,14 @@ type claiming struct {
 	done chan error
 }
 
-// claim claims one topic.
-func claim(t *testing.T, sub adapters.Claims, topic string) *claiming {
+// claim claims the topic "topic".
+func claim(t *testing.T, sub adapters.Claims) *claiming {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	c := &claiming{stop: stop, let: make(chan struct{}), done: make(chan error, 1)}
 	owned := make(chan adapters.Claim, 1)
 	go func() {
-		c.done <- sub.Claim(ctx, []string{topic}, func(x adapters.Claim) {
+		c.done <- sub.Claim(ctx, []string{"topic"}, func(x adapters.Claim) {
 			owned <- x
 			<-c.let
 		})

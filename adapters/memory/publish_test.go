@@ -39,7 +39,7 @@ func TestPublishKey(t *testing.T) {
 		m := msg("a", "")
 		m.Metadata["customer"] = "c1"
 		publish(t, b.Publisher(), "topic", m)
-		c := claim(t, b.Subscriber("group"), "topic")
+		c := claim(t, b.Subscriber("group"))
 		r := c.next(t, 10)[0]
 		if r.Key != "c1" || r.Headers.Get("customer") != "c1" {
 			t.Fatalf("key %q, header %q: want c1 twice", r.Key, r.Headers.Get("customer"))

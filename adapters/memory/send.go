@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"slices"
+
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 )
@@ -93,7 +95,7 @@ func (s *settings) checkOut(o *adapters.Outgoing) error {
 		bytes += len(channel.HeaderKey) + len(o.Key)
 	}
 	return s.withinLimits(o.Payload, count, bytes, func() channel.Headers {
-		fs := o.Headers[:len(o.Headers):len(o.Headers)]
+		fs := slices.Clip(o.Headers)
 		if o.Key != "" {
 			fs = append(fs, channel.Field{Name: channel.HeaderKey, Value: o.Key})
 		}

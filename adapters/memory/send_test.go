@@ -13,6 +13,9 @@ import (
 	"github.com/leat-go/leat/channel"
 )
 
+// nobody's context is none: an Outgoing needs no context.
+var nobody context.Context
+
 func out(ctx context.Context, topic, id, key string) *adapters.Outgoing {
 	return &adapters.Outgoing{Context: ctx, Topic: topic, ID: id, Key: key, Payload: []byte(id)}
 }
@@ -26,7 +29,7 @@ func TestSend(t *testing.T) {
 		large.Payload = make([]byte, 1_000_001)
 		b.Publisher().Send([]*adapters.Outgoing{
 			out(t.Context(), "a", "0", "k"), out(t.Context(), "a", "1", ""), large,
-			out(t.Context(), "b", "2", ""), out(nil, "a", "3", "k"),
+			out(t.Context(), "b", "2", ""), out(nobody, "a", "3", "k"),
 		}, done.done)
 		same(t, "done", done.ids(), []string{"0", "1", "large", "2", "3"})
 		for _, o := range done.all {
@@ -51,7 +54,7 @@ func TestSendKeyTooLarge(t *testing.T) {
 	b := &memory.Broker{Limits: channel.Limits{Header: 20}}
 	virtual(t, b, func(t *testing.T) {
 		done := &outs{}
-		b.Publisher().Send([]*adapters.Outgoing{out(nil, "a", "0", "0123456789012")}, done.done)
+		b.Publisher().Send([]*adapters.Outgoing{out(nobody, "a", "0", "0123456789012")}, done.done)
 		if err := done.all[0].Err; !errors.Is(err, channel.ErrTooLarge) {
 			t.Fatalf("got %v, want ErrTooLarge", err)
 		}
@@ -95,7 +98,7 @@ func TestSendContextEnds(t *testing.T) {
 		done := &outs{}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		all := []*adapters.Outgoing{out(nil, "topic", "0", ""), out(ctx, "topic", "1", ""), out(t.Context(), "topic", "2", "")}
+		all := []*adapters.Outgoing{out(nobody, "topic", "0", ""), out(ctx, "topic", "1", ""), out(t.Context(), "topic", "2", "")}
 		b.Publisher().Send(all, done.done)
 		time.Sleep(time.Second) // virtual
 		synctest.Wait()
@@ -113,12 +116,12 @@ func TestSendClose(t *testing.T) {
 	virtual(t, b, func(t *testing.T) {
 		done := &outs{}
 		pub := b.Publisher()
-		all := []*adapters.Outgoing{out(nil, "topic", "0", ""), out(nil, "topic", "1", ""), out(nil, "topic", "2", "")}
+		all := []*adapters.Outgoing{out(nobody, "topic", "0", ""), out(nobody, "topic", "1", ""), out(nobody, "topic", "2", "")}
 		pub.Send(all, done.done)
 		if err := pub.Close(); err != nil {
 			t.Fatal(err)
 		}
-		pub.Send([]*adapters.Outgoing{out(nil, "topic", "3", "")}, done.done)
+		pub.Send([]*adapters.Outgoing{out(nobody, "topic", "3", "")}, done.done)
 		same(t, "decided", done.ids(), []string{"0", "1", "2", "3"})
 		for _, o := range done.all[1:] {
 			if !errors.Is(o.Err, adapters.ErrClosed) {
@@ -134,9 +137,9 @@ func TestSendDoneMayCallBack(t *testing.T) {
 	virtual(t, b, func(t *testing.T) {
 		pub, done := b.Publisher(), &outs{}
 		ms := subscribe(t, t.Context(), b.Subscriber("group"), "topic")
-		pub.Send([]*adapters.Outgoing{out(nil, "topic", "0", ""), out(nil, "topic", "1", "")}, func(decided []*adapters.Outgoing) {
+		pub.Send([]*adapters.Outgoing{out(nobody, "topic", "0", ""), out(nobody, "topic", "1", "")}, func(decided []*adapters.Outgoing) {
 			for _, o := range decided {
-				pub.Send([]*adapters.Outgoing{out(nil, "topic", o.ID+" again", "")}, done.done)
+				pub.Send([]*adapters.Outgoing{out(nobody, "topic", o.ID+" again", "")}, done.done)
 			}
 		})
 		same(t, "read", drain(ms), []string{"0", "1", "0 again", "1 again"})

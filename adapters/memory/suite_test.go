@@ -31,6 +31,7 @@ func TestWatermill(t *testing.T) {
 // TestWatermillUnordered is the suite without order: its tests one by one, but for the two that are
 // about order and would skip themselves.
 func TestWatermillUnordered(t *testing.T) {
+	t.Parallel()
 	alone, grouped := ends(t, adapters.Unordered)
 	for name, test := range map[string]func(*testing.T, tests.TestContext, tests.PubSubConstructor){
 		"PublishSubscribe":                  tests.TestPublishSubscribe,
