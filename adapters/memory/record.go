@@ -84,10 +84,10 @@ func (d *delivery) record() adapters.Record {
 	return adapters.Record{ID: r.id, Key: r.key, Payload: r.payload, Headers: r, Native: d, Again: d.again}
 }
 
-// message gives the delivery as Watermill has it, without a context.
-func (d *delivery) message() *message.Message {
+// fill makes an empty message the delivery as Watermill has it, without a context.
+func (d *delivery) fill(m *message.Message) *message.Message {
 	r := d.rec
-	m := message.NewMessage(r.id, r.payload)
+	m.UUID, m.Payload = r.id, r.payload
 	for i := range r.fields {
 		m.Metadata[r.fields[i].Name] = r.fields[i].Value
 	}

@@ -25,8 +25,9 @@ type subscription struct {
 func (s *subscription) work() {
 	defer s.rest()
 	d, more := s.lead(nil, acked)
+	empty := message.NewMessage("", nil)
 	for d != nil {
-		m := d.message()
+		m := d.fill(empty)
 		mctx := &messageContext{Context: s.ctx, again: d.again}
 		m.SetContext(mctx)
 		if !s.offer(m) {
@@ -39,6 +40,7 @@ func (s *subscription) work() {
 			s.pass()
 			leads = false
 		}
+		empty = message.NewMessage("", nil) // while the reader works, instead of while it waits
 		f := s.await(m, &leads)
 		if f == lost {
 			mctx.end(s.errLost())
@@ -138,6 +140,14 @@ func (s *subscription) await(m *message.Message, leads *bool) fate {
 	var wake, forced chan struct{}
 	if *leads && s.limit > 1 {
 		wake = s.wake
+	} else { // the usual case in a select of its own: each case of one costs
+		select {
+		case <-m.Acked():
+			return acked
+		case <-m.Nacked():
+			return nacked
+		case <-stopping:
+		}
 	}
 	for {
 		select {
