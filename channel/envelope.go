@@ -29,7 +29,9 @@ type Envelope struct {
 	body    any
 	payload []byte
 	uid     ID
-	ordinal int32 // among the deliveries of its cause to this topic
+	first   ID     // of its deliveries to firstOn
+	firstOn string // "": none was asked for
+	ordinal int32  // among the deliveries of its cause to this topic
 	hops    int32
 	attempt int32
 
@@ -146,9 +148,18 @@ func (e *Envelope) UID() ID {
 	case e.x != nil && e.x.id != "":
 		e.uid = DeriveID(e.cause.scope, e.x.id)
 	default:
-		e.uid = derive(e.cause.scope, e.cause.UID(), e.topic, int(e.ordinal))
+		e.uid = e.cause.offspring(e.topic).nth(e.ordinal)
 	}
 	return e.uid
+}
+
+// offspring is the identity that those of e's deliveries to a topic are numbered from. It is kept, since
+// a split asks for it at every part.
+func (e *Envelope) offspring(topic string) ID {
+	if e.firstOn != topic {
+		e.first, e.firstOn = derive(e.scope, e.UID(), topic), topic
+	}
+	return e.first
 }
 
 // Get gives a header's value, "" if there is none: its own, else that of its cause.
