@@ -8,6 +8,7 @@ import (
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
+	"github.com/leat-go/leat/internal/blocktest"
 )
 
 type payment struct {
@@ -75,7 +76,7 @@ func TestDoGetsTheMessagesContext(t *testing.T) {
 			return "", context.Cause(ctx)
 		}, "x"),
 	} {
-		if _, _, err := process(t, p, channel.Arrival{Context: ctx, ID: "1", Payload: []byte(`{}`)}); !errors.Is(err, channel.ErrExpired) {
+		if _, _, err := blocktest.Process(t, p, channel.Arrival{Context: ctx, ID: "1", Payload: []byte(`{}`)}); !errors.Is(err, channel.ErrExpired) {
 			t.Errorf("%s: error %v, want the cause of the message's context", name, err)
 		}
 	}
@@ -100,13 +101,13 @@ func TestPanicReachesTheEngine(t *testing.T) {
 
 func TestDoShape(t *testing.T) {
 	s := endpoint.Do(func(context.Context, payment) error { return nil }).Shape()
-	checkShape(t, s)
+	blocktest.CheckShape(t, s)
 	if s.Pattern != "Service Activator" || s.Effect != channel.Acts || len(s.Outlets) != 0 || s.Tombstones {
 		t.Errorf("%+v", s)
 	}
 	want := "endpoint.Do: Act is nil: give it the function to call"
-	checkShape(t, endpoint.Do[payment](nil).Shape(), want)
-	checkShape(t, endpoint.DoMessage[payment](nil).Shape(), want)
+	blocktest.CheckShape(t, endpoint.Do[payment](nil).Shape(), want)
+	blocktest.CheckShape(t, endpoint.DoMessage[payment](nil).Shape(), want)
 }
 
 func BenchmarkDo(b *testing.B) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
+	"github.com/leat-go/leat/internal/blocktest"
 )
 
 const receipts channel.Topic[string] = "receipts"
@@ -25,12 +26,12 @@ func TestCallProcess(t *testing.T) {
 	block := endpoint.Call(charge, receipts)
 	for seed := range uint64(200) {
 		cents := strconv.Itoa(rand.New(rand.NewPCG(seed, 5)).IntN(1_000_000))
-		got := twice(t, block, channel.Arrival{
+		got := blocktest.Twice(t, block, channel.Arrival{
 			Scope: "f/s", ID: "1", Key: "k", Payload: []byte(`{"cents":` + cents + `}`),
 			Headers: channel.Fields{{Name: "reply-to", Value: "x"}},
 		})
-		if len(got) != 1 || got[0].topic != "receipts" || got[0].payload != `"charged `+cents+`"` ||
-			got[0].key != "k" || got[0].headers.Get("reply-to") != "x" {
+		if len(got) != 1 || got[0].Topic != "receipts" || got[0].Payload != `"charged `+cents+`"` ||
+			got[0].Key != "k" || got[0].Headers.Get("reply-to") != "x" {
 			t.Fatalf("seed %d: sent %+v", seed, got)
 		}
 	}
@@ -42,14 +43,14 @@ func TestCallProcess(t *testing.T) {
 
 func TestCallShape(t *testing.T) {
 	s := endpoint.Call(charge, receipts).Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"answer>receipts"}) || s.Pattern != "Service Activator" || s.Effect != channel.Acts {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"answer>receipts"}) || s.Pattern != "Service Activator" || s.Effect != channel.Acts {
 		t.Errorf("%q, outlets %q, effect %v", s.Pattern, got, s.Effect)
 	}
-	checkShape(t, endpoint.Call[payment, string](nil, "").Shape(),
+	blocktest.CheckShape(t, endpoint.Call[payment, string](nil, "").Shape(),
 		`endpoint.Call: Act is nil: give it the function to call`,
 		`endpoint.Call: To is empty: name the topic it sends to`)
-	checkShape(t, endpoint.Call(charge, "receipts.*").Shape(),
+	blocktest.CheckShape(t, endpoint.Call(charge, "receipts.*").Shape(),
 		`endpoint.Call: To is "receipts.*", which stands for many topics: name one`)
 }
 

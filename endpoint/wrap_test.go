@@ -16,6 +16,7 @@ import (
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
+	"github.com/leat-go/leat/internal/blocktest"
 )
 
 const out channel.Topic[[]byte] = "out"
@@ -77,8 +78,8 @@ func TestWrapGivesACopy(t *testing.T) {
 		m.Metadata["tenant"] = "b"
 		m.UUID = "2"
 	}
-	twice(t, endpoint.Wrap(func(m *message.Message) error { check(m); return nil }), a)
-	twice(t, endpoint.WrapHandler(func(m *message.Message) ([]*message.Message, error) { check(m); return nil, nil }, out), a)
+	blocktest.Twice(t, endpoint.Wrap(func(m *message.Message) error { check(m); return nil }), a)
+	blocktest.Twice(t, endpoint.WrapHandler(func(m *message.Message) ([]*message.Message, error) { check(m); return nil, nil }, out), a)
 	if string(payload) != "as it came" || a.Headers.Get("tenant") != "a" || calls != 4 {
 		t.Errorf("after %d calls the message is %q %v", calls, payload, a.Headers)
 	}
@@ -98,7 +99,7 @@ func TestWrapTombstones(t *testing.T) {
 		if !p.Shape().Tombstones {
 			t.Errorf("%T refuses tombstones: the handler took them before", p)
 		}
-		if _, got, err := process(t, p, a); err != nil || len(got) > 0 && (!got[0].tombstone || got[0].key != "k") {
+		if _, got, err := blocktest.Process(t, p, a); err != nil || len(got) > 0 && (!got[0].Tombstone || got[0].Key != "k") {
 			t.Errorf("%T: sent %+v, error %v", p, got, err)
 		}
 	}
@@ -112,7 +113,7 @@ func TestWrapHandlerSendsWhatIsProduced(t *testing.T) {
 		three := message.NewMessage(watermill.NewUUID(), nil)
 		return message.Messages{one, two, three}, nil
 	}, out)
-	got := twice(t, block, channel.Arrival{
+	got := blocktest.Twice(t, block, channel.Arrival{
 		Scope: "f/s", ID: "1", Key: "k", Payload: []byte("x"),
 		Headers: channel.Fields{{Name: "tenant", Value: "a"}, {Name: channel.HeaderContentType, Value: "application/json"}},
 	})
@@ -128,22 +129,22 @@ func TestWrapHandlerSendsWhatIsProduced(t *testing.T) {
 		{"k", "", "a", "", true},
 	} {
 		e := got[i]
-		if e.topic != "out" || e.key != want.key || e.payload != want.payload || e.tombstone != want.tombstone ||
-			e.headers.Get("tenant") != want.tenant || e.headers.Get(channel.HeaderContentType) != want.contentType {
+		if e.Topic != "out" || e.Key != want.key || e.Payload != want.payload || e.Tombstone != want.tombstone ||
+			e.Headers.Get("tenant") != want.tenant || e.Headers.Get(channel.HeaderContentType) != want.contentType {
 			t.Errorf("message %d is %+v, want %+v", i, e, want)
 		}
 	}
-	if h := got[0].headers; h.Get("a") != "1" || h.Get("b") != "2" {
+	if h := got[0].Headers; h.Get("a") != "1" || h.Get("b") != "2" {
 		t.Errorf("headers %v", h)
 	}
-	if got[0].id == got[1].id || got[1].id == got[2].id {
+	if got[0].ID == got[1].ID || got[1].ID == got[2].ID {
 		t.Error("produced messages share ids")
 	}
 }
 
 // Passing the message on, metadata and all, is what many handlers do.
 func TestWrapHandlerPassthrough(t *testing.T) {
-	got := twice(t, endpoint.WrapHandler(message.PassthroughHandler, out), channel.Arrival{
+	got := blocktest.Twice(t, endpoint.WrapHandler(message.PassthroughHandler, out), channel.Arrival{
 		Scope: "f/s", ID: "1", Key: "k", Payload: []byte("{}"),
 		Headers: channel.Fields{
 			{Name: "tenant", Value: "a"},
@@ -153,16 +154,16 @@ func TestWrapHandlerPassthrough(t *testing.T) {
 			{Name: channel.HeaderOriginal, Value: "0"},
 		},
 	})
-	if len(got) != 1 || got[0].payload != "{}" || got[0].key != "k" || got[0].id == "1" {
+	if len(got) != 1 || got[0].Payload != "{}" || got[0].Key != "k" || got[0].ID == "1" {
 		t.Fatalf("sent %+v", got)
 	}
 	count := 0
-	for _, f := range got[0].headers {
+	for _, f := range got[0].Headers {
 		if f.Name == channel.HeaderHops {
 			count++
 		}
 	}
-	h := got[0].headers
+	h := got[0].Headers
 	if h.Get("tenant") != "a" || h.Get(channel.HeaderContentType) != "application/json" {
 		t.Errorf("headers %v", h)
 	}
@@ -207,20 +208,20 @@ func TestWrapPanicReachesTheEngine(t *testing.T) {
 
 func TestWrapShape(t *testing.T) {
 	s := endpoint.Wrap(func(*message.Message) error { return nil }).Shape()
-	checkShape(t, s)
+	blocktest.CheckShape(t, s)
 	if s.Pattern != "Service Activator" || s.Effect != channel.Acts || len(s.Outlets) != 0 {
 		t.Errorf("%+v", s)
 	}
 	s = endpoint.WrapHandler(message.PassthroughHandler, out).Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"produced>out"}) || s.Effect != channel.Acts {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"produced>out"}) || s.Effect != channel.Acts {
 		t.Errorf("outlets %q, effect %v", got, s.Effect)
 	}
-	checkShape(t, endpoint.Wrap(nil).Shape(), "endpoint.Wrap: Handle is nil: give it the handler to call")
-	checkShape(t, endpoint.WrapHandler(nil, "").Shape(),
+	blocktest.CheckShape(t, endpoint.Wrap(nil).Shape(), "endpoint.Wrap: Handle is nil: give it the handler to call")
+	blocktest.CheckShape(t, endpoint.WrapHandler(nil, "").Shape(),
 		"endpoint.WrapHandler: Handle is nil: give it the handler to call",
 		"endpoint.WrapHandler: To is empty: name the topic it sends to")
-	checkShape(t, endpoint.WrapHandler(message.PassthroughHandler, "out.*").Shape(),
+	blocktest.CheckShape(t, endpoint.WrapHandler(message.PassthroughHandler, "out.*").Shape(),
 		`endpoint.WrapHandler: To is "out.*", which stands for many topics: name one`)
 }
 
@@ -231,17 +232,17 @@ func TestWrapHandlerProperty(t *testing.T) {
 		block := endpoint.WrapHandler(func(*message.Message) ([]*message.Message, error) {
 			return produce(rand.New(rand.NewPCG(seed, 6))), nil
 		}, out)
-		got := twice(t, block, channel.Arrival{Scope: "f/s", ID: strconv.FormatUint(seed, 10), Payload: []byte("x")})
+		got := blocktest.Twice(t, block, channel.Arrival{Scope: "f/s", ID: strconv.FormatUint(seed, 10), Payload: []byte("x")})
 		if len(got) != len(want) {
 			t.Fatalf("seed %d: sent %d of %d", seed, len(got), len(want))
 		}
 		for i, e := range got {
-			if e.payload != string(want[i].Payload) {
-				t.Fatalf("seed %d: message %d has payload %q, want %q", seed, i, e.payload, want[i].Payload)
+			if e.Payload != string(want[i].Payload) {
+				t.Fatalf("seed %d: message %d has payload %q, want %q", seed, i, e.Payload, want[i].Payload)
 			}
 			for k, v := range maps.All(want[i].Metadata) {
-				if e.headers.Get(k) != v {
-					t.Fatalf("seed %d: message %d has header %s = %q, want %q", seed, i, k, e.headers.Get(k), v)
+				if e.Headers.Get(k) != v {
+					t.Fatalf("seed %d: message %d has header %s = %q, want %q", seed, i, k, e.Headers.Get(k), v)
 				}
 			}
 		}
@@ -265,21 +266,21 @@ func FuzzWrapHandler(f *testing.F) {
 	f.Add([]byte(nil), channel.HeaderOnly, "f/s", "\x00")
 	f.Add([]byte("{"), channel.HeaderKey, "other", "k")
 	f.Fuzz(func(t *testing.T, payload []byte, name, value, key string) {
-		got := twice(t, endpoint.WrapHandler(message.PassthroughHandler, out), channel.Arrival{
+		got := blocktest.Twice(t, endpoint.WrapHandler(message.PassthroughHandler, out), channel.Arrival{
 			Scope: "f/s", ID: "1", Key: key, Payload: payload, Headers: channel.Fields{{Name: name, Value: value}},
 		})
-		if len(got) != 1 || got[0].payload != string(payload) || got[0].tombstone != (payload == nil) {
+		if len(got) != 1 || got[0].Payload != string(payload) || got[0].Tombstone != (payload == nil) {
 			t.Fatalf("sent %+v for %q", got, payload)
 		}
 		switch name {
 		case channel.HeaderKey, channel.HeaderHops, channel.HeaderOnly, channel.HeaderOriginal:
 		default:
-			if got[0].headers.Get(name) != value {
-				t.Fatalf("header %q = %q, want %q", name, got[0].headers.Get(name), value)
+			if got[0].Headers.Get(name) != value {
+				t.Fatalf("header %q = %q, want %q", name, got[0].Headers.Get(name), value)
 			}
 		}
-		if key != "" && got[0].key != key {
-			t.Fatalf("key %q, want %q", got[0].key, key)
+		if key != "" && got[0].Key != key {
+			t.Fatalf("key %q, want %q", got[0].Key, key)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/blocktest"
 	"github.com/leat-go/leat/router"
 )
 
@@ -87,15 +88,15 @@ func TestContentProcess(t *testing.T) {
 func TestContentForwardsBytesAsTheyCame(t *testing.T) {
 	block := router.Content(router.When("eu", from("EU"), eu))
 	payload := `{ "unknown": 1.0, "region" : "EU" }` // encoding/json would write it differently
-	got := twice(t, block, channel.Arrival{
+	got := blocktest.Twice(t, block, channel.Arrival{
 		Topic: "orders", Scope: "f/s", ID: "1", Key: "k", Payload: []byte(payload),
 		Headers: channel.Fields{{Name: channel.HeaderContentType, Value: "application/json"}, {Name: "tenant", Value: "a"}},
 	})
-	if len(got) != 1 || got[0].payload != payload || got[0].key != "k" {
+	if len(got) != 1 || got[0].Payload != payload || got[0].Key != "k" {
 		t.Fatalf("sent %+v", got)
 	}
 	for name, want := range map[string]string{"tenant": "a", channel.HeaderContentType: "application/json", channel.HeaderOriginal: "1"} {
-		if v := got[0].headers.Get(name); v != want {
+		if v := got[0].Headers.Get(name); v != want {
 			t.Errorf("header %s = %q, want %q", name, v, want)
 		}
 	}
@@ -114,11 +115,11 @@ func TestContentOnHeadersDecodesNothing(t *testing.T) {
 		router.Otherwise(channel.Topic[[]byte]("rest")),
 	)
 	for region, topic := range map[string]string{"EU": "eu", "": "rest"} {
-		got := twice(t, block, channel.Arrival{
+		got := blocktest.Twice(t, block, channel.Arrival{
 			ID: "1", Payload: []byte("not JSON"), Codecs: &channel.Codecs{Default: unreadable{t}},
 			Headers: channel.Fields{{Name: "region", Value: region}},
 		})
-		if len(got) != 1 || got[0].topic != topic || got[0].payload != "not JSON" {
+		if len(got) != 1 || got[0].Topic != topic || got[0].Payload != "not JSON" {
 			t.Fatalf("region %q: sent %+v", region, got)
 		}
 	}
@@ -129,8 +130,8 @@ func TestContentTombstones(t *testing.T) {
 	if !byHeader.Shape().Tombstones {
 		t.Error("a router of headers refuses tombstones")
 	}
-	got := twice(t, byHeader, channel.Arrival{ID: "1", Key: "k", Headers: channel.Fields{{Name: "region", Value: "EU"}}})
-	if len(got) != 1 || !got[0].tombstone || got[0].topic != "orders.eu" || got[0].key != "k" {
+	got := blocktest.Twice(t, byHeader, channel.Arrival{ID: "1", Key: "k", Headers: channel.Fields{{Name: "region", Value: "EU"}}})
+	if len(got) != 1 || !got[0].Tombstone || got[0].Topic != "orders.eu" || got[0].Key != "k" {
 		t.Fatalf("sent %+v", got)
 	}
 	for _, b := range []router.Branch[order]{
@@ -146,15 +147,15 @@ func TestContentTombstones(t *testing.T) {
 
 func TestContentShape(t *testing.T) {
 	s := router.Content(router.When("eu", from("EU"), eu), router.When("uk", from("UK"), eu), router.Otherwise(rest)).Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"eu>orders.eu", "uk>orders.eu", "otherwise>orders.rest"}) {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"eu>orders.eu", "uk>orders.eu", "otherwise>orders.rest"}) {
 		t.Errorf("outlets %q", got)
 	}
 	if s.Pattern != "Content-Based Router" || s.Effect != channel.Pure {
 		t.Errorf("pattern %q, effect %v", s.Pattern, s.Effect)
 	}
-	checkShape(t, router.Content[order]().Shape(), "router.Content: no branches: add a When or an Otherwise")
-	checkShape(t, router.Content(
+	blocktest.CheckShape(t, router.Content[order]().Shape(), "router.Content: no branches: add a When or an Otherwise")
+	blocktest.CheckShape(t, router.Content(
 		router.Otherwise(rest),
 		router.When("", from("EU"), eu),
 		router.When("us", nil, us),
@@ -213,8 +214,8 @@ func TestContentProperty(t *testing.T) {
 			if i := slices.IndexFunc(divisors, func(d int) bool { return x%d == 0 }); i >= 0 {
 				want = strconv.Itoa(i)
 			}
-			got := twice(t, block, channel.Arrival{Scope: "f/s", ID: strconv.Itoa(x), Payload: []byte(strconv.Itoa(x))})
-			if len(got) != 1 || got[0].topic != want || got[0].payload != strconv.Itoa(x) {
+			got := blocktest.Twice(t, block, channel.Arrival{Scope: "f/s", ID: strconv.Itoa(x), Payload: []byte(strconv.Itoa(x))})
+			if len(got) != 1 || got[0].Topic != want || got[0].Payload != strconv.Itoa(x) {
 				t.Fatalf("seed %d: %d with divisors %v went to %+v, want %s", seed, x, divisors, got, want)
 			}
 		}

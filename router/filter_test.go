@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/blocktest"
 	"github.com/leat-go/leat/router"
 )
 
@@ -50,20 +51,20 @@ func TestFilterProcess(t *testing.T) {
 
 func TestFilterShape(t *testing.T) {
 	s := router.Filter(from("EU"), eu).Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"kept>orders.eu"}) || s.Pattern != "Message Filter" || s.Tombstones {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"kept>orders.eu"}) || s.Pattern != "Message Filter" || s.Tombstones {
 		t.Errorf("%q, outlets %q, tombstones %t", s.Pattern, got, s.Tombstones)
 	}
 	f := router.Filter(from("EU"), eu)
 	f.Discard = rest
 	s = f.Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"kept>orders.eu", "discarded>orders.rest"}) {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"kept>orders.eu", "discarded>orders.rest"}) {
 		t.Errorf("outlets %q", got)
 	}
 	f = router.Filter[order](nil, "")
 	f.Discard, f.Reason = "orders.*", "why"
-	checkShape(t, f.Shape(),
+	blocktest.CheckShape(t, f.Shape(),
 		`router.Filter: Keep is nil: give it the predicate of what goes on`,
 		`router.Filter: To has no topic: name the one it sends to`,
 		`router.Filter: Discard sends to "orders.*", which stands for many topics: name one`,
@@ -85,8 +86,8 @@ func TestFilterProperty(t *testing.T) {
 				want = "discarded"
 			}
 			payload := " " + strconv.Itoa(x)
-			got := twice(t, block, channel.Arrival{Scope: "f/s", ID: "1", Payload: []byte(payload)})
-			if len(got) != 1 || got[0].topic != want || got[0].payload != payload {
+			got := blocktest.Twice(t, block, channel.Arrival{Scope: "f/s", ID: "1", Payload: []byte(payload)})
+			if len(got) != 1 || got[0].Topic != want || got[0].Payload != payload {
 				t.Fatalf("seed %d: %d with limit %d went to %+v, want %s", seed, x, limit, got, want)
 			}
 		}

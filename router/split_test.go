@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/blocktest"
 	"github.com/leat-go/leat/router"
 )
 
@@ -31,7 +32,7 @@ func TestSplitProcess(t *testing.T) {
 		{"a key each", keyed, []string{"sku-a", "sku-b", "sku-c"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := twice(t, c.block, channel.Arrival{
+			got := blocktest.Twice(t, c.block, channel.Arrival{
 				Scope: "f/s", ID: "1", Key: "k", Body: three, HasBody: true,
 				Headers: channel.Fields{{Name: "tenant", Value: "a"}},
 			})
@@ -40,16 +41,16 @@ func TestSplitProcess(t *testing.T) {
 			}
 			ids := map[string]bool{}
 			for i, e := range got {
-				ids[e.id] = true
+				ids[e.ID] = true
 				want := fmt.Sprintf(`{"sku":"%s"}`, three.Lines[i].SKU)
-				if e.topic != "lines" || e.payload != want || e.key != c.keys[i] {
-					t.Errorf("part %d is %q under key %q on %s; want %q under %q", i, e.payload, e.key, e.topic, want, c.keys[i])
+				if e.Topic != "lines" || e.Payload != want || e.Key != c.keys[i] {
+					t.Errorf("part %d is %q under key %q on %s; want %q under %q", i, e.Payload, e.Key, e.Topic, want, c.keys[i])
 				}
 				for name, want := range map[string]string{
 					"tenant": "a", channel.HeaderSequence: "1",
 					channel.HeaderSequenceIndex: strconv.Itoa(i), channel.HeaderSequenceSize: "3", channel.HeaderSequenceOuter: "",
 				} {
-					if v := e.headers.Get(name); v != want {
+					if v := e.Headers.Get(name); v != want {
 						t.Errorf("part %d: header %s = %q, want %q", i, name, v, want)
 					}
 				}
@@ -92,16 +93,16 @@ func TestSplitNothing(t *testing.T) {
 
 func TestSplitShape(t *testing.T) {
 	s := router.Split(linesOf, lines).Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"part>lines"}) || s.Pattern != "Splitter" || s.Effect != channel.Pure {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"part>lines"}) || s.Pattern != "Splitter" || s.Effect != channel.Pure {
 		t.Errorf("%q, outlets %q, effect %v", s.Pattern, got, s.Effect)
 	}
 	for _, block := range []router.Splitter[order, line]{router.Split[order, line](nil, ""), router.SplitMessage[order, line](nil, "")} {
-		checkShape(t, block.Shape(),
+		blocktest.CheckShape(t, block.Shape(),
 			`router.Split: Parts is nil: give it the function that takes a message apart`,
 			`router.Split: To has no topic: name the one it sends to`)
 	}
-	checkShape(t, router.Split(linesOf, "lines.*").Shape(),
+	blocktest.CheckShape(t, router.Split(linesOf, "lines.*").Shape(),
 		`router.Split: To sends to "lines.*", which stands for many topics: name one`)
 }
 
@@ -116,21 +117,21 @@ func TestSplitProperty(t *testing.T) {
 			o.Lines[i] = line{SKU: strconv.Itoa(i), Parts: rnd.Perm(1 + rnd.IntN(12))}
 		}
 		var back []line
-		for i, e := range twice(t, outer, channel.Arrival{Scope: "f/outer", ID: "o", Body: o, HasBody: true}) {
+		for i, e := range blocktest.Twice(t, outer, channel.Arrival{Scope: "f/outer", ID: "o", Body: o, HasBody: true}) {
 			var l line
-			if err := json.Unmarshal([]byte(e.payload), &l); err != nil {
+			if err := json.Unmarshal([]byte(e.Payload), &l); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 			l.Parts = nil
-			parts := twice(t, inner, channel.Arrival{Scope: "f/inner", ID: e.id, Payload: []byte(e.payload), Headers: e.headers})
+			parts := blocktest.Twice(t, inner, channel.Arrival{Scope: "f/inner", ID: e.ID, Payload: []byte(e.Payload), Headers: e.Headers})
 			for j, p := range parts {
-				h := p.headers
+				h := p.Headers
 				wantOuter := fmt.Sprintf("o/%d/%d", i, len(o.Lines))
-				if h.Get(channel.HeaderSequence) != e.id || h.Get(channel.HeaderSequenceIndex) != strconv.Itoa(j) ||
+				if h.Get(channel.HeaderSequence) != e.ID || h.Get(channel.HeaderSequenceIndex) != strconv.Itoa(j) ||
 					h.Get(channel.HeaderSequenceSize) != strconv.Itoa(len(parts)) || h.Get(channel.HeaderSequenceOuter) != wantOuter {
 					t.Fatalf("seed %d: part %d of line %d has headers %v", seed, j, i, h)
 				}
-				n, err := strconv.Atoi(p.payload)
+				n, err := strconv.Atoi(p.Payload)
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}

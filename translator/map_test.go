@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/blocktest"
 	"github.com/leat-go/leat/translator"
 )
 
@@ -52,18 +53,18 @@ func TestMapProcess(t *testing.T) {
 		{"an empty key", noKey, "k", `{"order":"o1","euros":"12.05"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := twice(t, c.block, channel.Arrival{
+			got := blocktest.Twice(t, c.block, channel.Arrival{
 				Topic: "orders", Scope: "f/s", ID: "1", Key: "k", Payload: []byte(`{"id":"o1","cents":1205}`),
 				Headers: channel.Fields{{Name: "tenant", Value: "a"}, {Name: channel.HeaderSchema, Value: "order-v1"}},
 			})
-			if len(got) != 1 || got[0].topic != "invoices" || got[0].payload != c.payload || got[0].key != c.key {
+			if len(got) != 1 || got[0].Topic != "invoices" || got[0].Payload != c.payload || got[0].Key != c.key {
 				t.Fatalf("sent %+v, want %s under key %s", got, c.payload, c.key)
 			}
 			// The schema is the old payload's.
-			if h := got[0].headers; h.Get("tenant") != "a" || h.Get(channel.HeaderSchema) != "" {
+			if h := got[0].Headers; h.Get("tenant") != "a" || h.Get(channel.HeaderSchema) != "" {
 				t.Errorf("headers %v", h)
 			}
-			if got[0].id == "1" {
+			if got[0].ID == "1" {
 				t.Error("the new message has the old one's id")
 			}
 		})
@@ -96,18 +97,18 @@ func TestMapPanicReachesTheEngine(t *testing.T) {
 
 func TestMapShape(t *testing.T) {
 	s := translator.Map(toInvoice, invoices).Shape()
-	checkShape(t, s)
-	if got := outlets(s); !slices.Equal(got, []string{"translated>invoices"}) || s.Pattern != "Message Translator" || s.Effect != channel.Pure || s.Tombstones {
+	blocktest.CheckShape(t, s)
+	if got := blocktest.Outlets(s); !slices.Equal(got, []string{"translated>invoices"}) || s.Pattern != "Message Translator" || s.Effect != channel.Pure || s.Tombstones {
 		t.Errorf("%q, outlets %q, effect %v, tombstones %t", s.Pattern, got, s.Effect, s.Tombstones)
 	}
 	for _, block := range []translator.MessageTranslator[order, invoice]{
 		translator.Map[order, invoice](nil, ""), translator.MapMessage[order, invoice](nil, ""),
 	} {
-		checkShape(t, block.Shape(),
+		blocktest.CheckShape(t, block.Shape(),
 			`translator.Map: Translate is nil: give it the function that makes the new body`,
 			`translator.Map: To is empty: name the topic it sends to`)
 	}
-	checkShape(t, translator.Map(toInvoice, "invoices.*").Shape(),
+	blocktest.CheckShape(t, translator.Map(toInvoice, "invoices.*").Shape(),
 		`translator.Map: To is "invoices.*", which stands for many topics: name one`)
 }
 
@@ -117,8 +118,8 @@ func TestMapProperty(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 4))
 		n, id := rnd.Int(), strconv.Itoa(rnd.Int())
-		got := twice(t, block, channel.Arrival{Scope: "f/s", ID: id, Payload: []byte(strconv.Itoa(n))})
-		if want := strconv.Quote("n" + strconv.Itoa(n)); len(got) != 1 || got[0].payload != want {
+		got := blocktest.Twice(t, block, channel.Arrival{Scope: "f/s", ID: id, Payload: []byte(strconv.Itoa(n))})
+		if want := strconv.Quote("n" + strconv.Itoa(n)); len(got) != 1 || got[0].Payload != want {
 			t.Fatalf("seed %d: sent %+v, want %s", seed, got, want)
 		}
 	}

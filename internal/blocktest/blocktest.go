@@ -1,4 +1,5 @@
-package router_test
+// Package blocktest is test support for blocks: it gives what a block's result would be as it leaves.
+package blocktest
 
 import (
 	"context"
@@ -10,15 +11,15 @@ import (
 	"github.com/leat-go/leat/channel"
 )
 
-// An effect is one delivery as it would leave for a broker.
-type effect struct {
-	topic, id, key, payload string
-	tombstone               bool
-	headers                 channel.Fields
+// An Effect is one delivery as it would leave for a broker.
+type Effect struct {
+	Topic, ID, Key, Payload string
+	Tombstone               bool
+	Headers                 channel.Fields
 }
 
-// process has p process a, as the engine would, and gives all that comes of it.
-func process[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) (channel.Result, []effect, error) {
+// Process has p process a, as the engine would, and gives all that comes of it.
+func Process[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) (channel.Result, []Effect, error) {
 	t.Helper()
 	if a.Context == nil {
 		a.Context = context.Background()
@@ -30,7 +31,7 @@ func process[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) (ch
 	if err := channel.Erase(p)(e, &r); err != nil {
 		return r, nil, err
 	}
-	var effects []effect
+	var effects []Effect
 	ordinals := map[string]int{}
 	for i := range r.Len() {
 		d := r.At(i)
@@ -44,16 +45,16 @@ func process[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) (ch
 		if err != nil {
 			t.Fatalf("delivery %d: %v", i, err)
 		}
-		effects = append(effects, effect{d.Topic(), out.ID(), out.Key(), string(payload), out.Deleted(), out.Fields()})
+		effects = append(effects, Effect{d.Topic(), out.ID(), out.Key(), string(payload), out.Deleted(), out.Fields()})
 	}
 	return r, effects, nil
 }
 
-// twice processes a twice, which must come to the same, ids included, and gives what it came to.
-func twice[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) []effect {
+// Twice processes a twice, which must come to the same, ids included, and gives what it came to.
+func Twice[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) []Effect {
 	t.Helper()
-	r, first, err := process(t, p, a)
-	r2, again, err2 := process(t, p, a)
+	r, first, err := Process(t, p, a)
+	r2, again, err2 := Process(t, p, a)
 	one := fmt.Sprintf("%v %q %v\n%+v", r.Outcome(), r.Reason(), err, first)
 	two := fmt.Sprintf("%v %q %v\n%+v", r2.Outcome(), r2.Reason(), err2, again)
 	if one != two {
@@ -62,8 +63,8 @@ func twice[T any](t *testing.T, p channel.Processor[T], a channel.Arrival) []eff
 	return first
 }
 
-// checkShape wants each of the mistakes in the shape's error, one a line, and no others.
-func checkShape(t *testing.T, s channel.Shape, mistakes ...string) {
+// CheckShape wants each of the mistakes in the shape's error, one a line, and no others.
+func CheckShape(t *testing.T, s channel.Shape, mistakes ...string) {
 	t.Helper()
 	var got []string
 	if s.Err != nil {
@@ -74,8 +75,8 @@ func checkShape(t *testing.T, s channel.Shape, mistakes ...string) {
 	}
 }
 
-// outlets gives "name>topic" of each outlet.
-func outlets(s channel.Shape) (names []string) {
+// Outlets gives "name>topic" of each outlet.
+func Outlets(s channel.Shape) (names []string) {
 	for _, o := range s.Outlets {
 		names = append(names, o.Name+">"+o.Topic)
 	}
