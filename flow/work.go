@@ -195,7 +195,10 @@ func (w *work) runSettles(err error) error {
 	if len(w.settles) == 0 {
 		return err
 	}
-	ctx := context.WithoutCancel(w.ctx)
+	ctx := w.ctx
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
 	for i := len(w.settles) - 1; i >= 0; i-- {
 		if serr := guard(func() error { return w.settles[i](ctx, err) }); serr != nil {
 			err = errors.Join(err, serr)
