@@ -116,8 +116,10 @@ func (a *Aggregator[In, Out]) failed(e *channel.Envelope, why error) (channel.Re
 	switch {
 	case errors.Is(err, ErrReleased), errors.Is(err, ErrBusy):
 		return channel.Drop("released elsewhere"), nil // with its group
-	case err != nil:
-		return channel.Result{}, fmt.Errorf("claiming group %q for the dead letter: %w", r.Key, err)
+	case errors.Is(err, ErrNoGroup):
+		return channel.Result{}, nil // the store lost it: the message dies alone
+	case err != nil: // the group must not lose one member to the dead letter and keep the others
+		return channel.Result{}, unreachable(fmt.Errorf("claiming group %q for the dead letter: %w", r.Key, err))
 	}
 	members := slices.Clone(g.Entries) // the result outlives the claim
 	if a.Fold != nil && !e.Tick() {

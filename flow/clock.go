@@ -19,7 +19,8 @@ type clock struct {
 	mu      sync.Mutex
 	pending map[string]struct{} // handed over, not ended
 	full    bool                // there was more than could be handed over
-	kick    chan struct{}
+	kick    chan struct{}       // ask now
+	soon    chan struct{}       // ask in a while
 }
 
 const (
@@ -28,7 +29,7 @@ const (
 )
 
 func (h *Handle) clock(in *inlet) *clock {
-	c := &clock{h: h, in: in, pending: map[string]struct{}{}, kick: make(chan struct{}, 1)}
+	c := &clock{h: h, in: in, pending: map[string]struct{}{}, kick: make(chan struct{}, 1), soon: make(chan struct{}, 1)}
 	c.lane = h.lane(nil, []*inlet{in}, adapters.KeyOrdered)
 	c.lane.ended = c.ended
 	return c
@@ -47,6 +48,7 @@ func (c *clock) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var changed <-chan struct{}
+	var at time.Time // when the timer goes off; zero: never
 	for {
 		select {
 		case <-ctx.Done():
@@ -54,26 +56,30 @@ func (c *clock) run(ctx context.Context) {
 		case <-timer.C:
 		case <-changed:
 		case <-c.kick:
+		case <-c.soon:
+			if at.IsZero() || time.Until(at) > clockRetry {
+				at = time.Now().Add(clockRetry)
+				timer.Reset(clockRetry)
+			}
+			continue
 		}
 		due, err := c.ask(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
 				c.h.flow.logger().Warn("asking a clock what is due", "flow", c.h.flow.name, "step", c.in.step.name, "error", err)
 			}
-			changed = nil
+			changed, at = nil, time.Now().Add(clockRetry)
 			timer.Reset(clockRetry)
 			continue
 		}
-		changed = due.Changed
-		switch {
-		case !due.Next.IsZero() && changed != nil:
-			timer.Reset(max(0, time.Until(due.Next)))
-		case !due.Next.IsZero():
-			timer.Reset(min(clockPoll, max(0, time.Until(due.Next))))
-		case changed != nil:
+		changed, at = due.Changed, due.Next
+		if poll := time.Now().Add(clockPoll); changed == nil && (at.IsZero() || at.After(poll)) {
+			at = poll
+		}
+		if at.IsZero() {
 			timer.Stop()
-		default:
-			timer.Reset(clockPoll)
+		} else {
+			timer.Reset(max(0, time.Until(at)))
 		}
 	}
 }
@@ -107,16 +113,25 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	return due, nil
 }
 
-// ended is called for every key that was handed over.
-func (c *clock) ended(key string) {
+// ended is called for every key that was handed over. One that came to nothing, because somebody else
+// has a claim on it, say, may be due again before anything the store has told of: it is asked again, but
+// not at once, for nobody shall spin.
+func (c *clock) ended(key string, clean bool) {
 	c.mu.Lock()
 	delete(c.pending, key)
 	more := c.full && len(c.pending) == 0
 	c.mu.Unlock()
 	if more {
-		select {
-		case c.kick <- struct{}{}:
-		default:
-		}
+		nudge(c.kick)
+	}
+	if !clean {
+		nudge(c.soon)
+	}
+}
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -17,7 +17,7 @@ type lane struct {
 	claim adapters.Claim // nil: a clock's
 	ins   []*inlet
 	order adapters.Order
-	ended func(key string) // a clock's
+	ended func(key string, clean bool) // a clock's
 
 	mu      sync.Mutex
 	inbox   []adapters.Record
@@ -55,7 +55,7 @@ func (l *lane) push(rs ...adapters.Record) {
 	l.mu.Lock()
 	l.inbox = append(l.inbox, rs...)
 	l.mu.Unlock()
-	l.nudge()
+	nudge(l.wake)
 }
 
 // tell says that a work's sends are through.
@@ -63,7 +63,7 @@ func (l *lane) tell(w *work) {
 	l.mu.Lock()
 	l.over = append(l.over, w)
 	l.mu.Unlock()
-	l.nudge()
+	nudge(l.wake)
 }
 
 // close has the lane end when nothing is in flight. Patient, it waits for retries; else it gives back
@@ -72,21 +72,14 @@ func (l *lane) close(patient bool) {
 	l.mu.Lock()
 	l.closing, l.patient = true, l.patient || patient
 	l.mu.Unlock()
-	l.nudge()
+	nudge(l.wake)
 }
 
 func (l *lane) hurry() {
 	l.mu.Lock()
 	l.patient = false
 	l.mu.Unlock()
-	l.nudge()
-}
-
-func (l *lane) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	nudge(l.wake)
 }
 
 // flushAt is how many finished records are acknowledged at once at the latest.
@@ -263,6 +256,7 @@ func (l *lane) over1(w *work, back bool) {
 	l.flight--
 	k, _ := l.keyOf(w)
 	held, rec, group := w.holds, w.rec, w.shared
+	clean := !back && !w.buried && w.res.Outcome() != channel.Dropped
 	if back {
 		w.back()
 	} else {
@@ -275,7 +269,7 @@ func (l *lane) over1(w *work, back bool) {
 	}
 	switch {
 	case l.claim == nil:
-		l.ended(rec.Key)
+		l.ended(rec.Key, clean)
 	case group != nil && group.left > 0:
 	case back:
 		l.returned = append(l.returned, rec)
