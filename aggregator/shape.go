@@ -3,6 +3,7 @@ package aggregator
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/leat-go/leat/channel"
 )
@@ -34,7 +35,7 @@ func (a *Aggregator[In, Out]) check() error {
 	wrong(a.Combine == nil && a.Fold == nil, "Combine and Fold are nil: give one of them")
 	wrong(a.Combine != nil && a.Fold != nil, "Combine and Fold are both set: keep one of them")
 	wrong(a.To == "", "To is empty: name the topic that groups go to")
-	wrong(a.Store == nil, "Store is nil: give one, &aggregator.Memory{} for instance")
+	wrong(isNil(a.Store), "Store is nil: give one, &aggregator.Memory{} for instance")
 	wrong(a.CompleteFold != nil && a.Fold == nil, "CompleteFold is set without Fold: use Complete, or Fold instead of Combine")
 	wrong(a.Size > 0 && a.SizeOf != nil, "Size and SizeOf are both set: keep one of them")
 	wrong(a.Size == 0 && a.SizeOf == nil && a.Complete == nil && a.CompleteFold == nil && a.Timeout == 0 && a.Idle == 0 && !a.CompleteOnDrain,
@@ -58,4 +59,10 @@ func (a *Aggregator[In, Out]) check() error {
 		wrong(f.value < 0, "%s is negative: use 0 for its default", f.name)
 	}
 	return errors.Join(errs...)
+}
+
+// isNil reports a store that is nil, or a nil pointer, which an interface hides.
+func isNil(s Store) bool {
+	v := reflect.ValueOf(s)
+	return s == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }

@@ -34,7 +34,7 @@ func BenchmarkPlainAggregate(b *testing.B) {
 	for i := range ls {
 		ls[i] = line{"k" + strconv.Itoa(i), i}
 	}
-	ids := uuids(copies)
+	ids := uuids()
 	var mu sync.Mutex
 	open, seen := map[string][]line{}, make(map[string]struct{}, 100_000)
 	ctx := context.Background()
@@ -53,7 +53,8 @@ func BenchmarkPlainAggregate(b *testing.B) {
 			clear(seen)
 		}
 		seen[id] = struct{}{}
-		group := append(open[l.Order], l)
+		group := open[l.Order]
+		group = append(group, l)
 		open[l.Order] = group
 		full := len(group) == 10
 		if full {
@@ -67,7 +68,7 @@ func BenchmarkPlainAggregate(b *testing.B) {
 }
 
 func BenchmarkPlainIdempotent(b *testing.B) {
-	ids := uuids(copies)
+	ids := uuids()
 	var mu sync.Mutex
 	seen := make(map[string]struct{}, copies)
 	ctx, o := context.Background(), &order{}

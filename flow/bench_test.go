@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leat-go/leat/adapters/memory"
 	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
@@ -52,7 +53,8 @@ func start(b testing.TB, parts ...flow.Part) *flow.Handle {
 	if err != nil {
 		b.Fatal(err)
 	}
-	h, err := f.Start(b.Context(), nil, nil)
+	broker := &memory.Broker{} // for the dead letters, of which there are none
+	h, err := f.Start(b.Context(), broker.Publisher(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -156,7 +158,7 @@ func BenchmarkSplitAggregate(b *testing.B) {
 	for i := range c.Lines {
 		c.Lines[i] = line{"o1", i}
 	}
-	ids := uuids(copies)
+	ids := uuids()
 	ctx := context.Background()
 	b.ReportAllocs()
 	n := 0
@@ -181,7 +183,7 @@ func BenchmarkAggregate(b *testing.B) {
 	for i := range ls {
 		ls[i] = line{"k" + strconv.Itoa(i), i}
 	}
-	ids := uuids(copies)
+	ids := uuids()
 	ctx := context.Background()
 	b.ReportAllocs()
 	n := 0
@@ -196,7 +198,7 @@ func BenchmarkAggregate(b *testing.B) {
 
 // BenchmarkIdempotent has a receiver remember a million ids.
 func BenchmarkIdempotent(b *testing.B) {
-	ids := uuids(copies)
+	ids := uuids()
 	ctx := context.Background()
 	o := &order{}
 	fresh := func() flow.Feed[*order] {
@@ -238,8 +240,8 @@ func cpu(b *testing.B) (report func()) {
 	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
 }
 
-func uuids(n int) []string {
-	ids := make([]string, n)
+func uuids() []string {
+	ids := make([]string, copies)
 	for i := range ids {
 		ids[i] = channel.DeriveID("bench", strconv.Itoa(i)).String()
 	}

@@ -62,7 +62,7 @@ func (f *Flow) checkTypes() {
 			return
 		}
 		if u.typ != typ {
-			f.wrong(s, "topic %s carries %v here and %v at step %s: one topic, one type", topic, typ, u.typ, u.step)
+			f.wrong(s, "topic %s carries %v here and %v at step %s: one topic, one type: name another topic, or translate between them", topic, typ, u.typ, u.step)
 		}
 	}
 	for _, s := range f.steps {

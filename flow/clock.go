@@ -47,6 +47,7 @@ func (c *clock) run(ctx context.Context) {
 	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	steps := c.h.flow.reached([]*inlet{c.in})
 	var changed <-chan struct{}
 	var at time.Time // when the timer goes off; zero: never
 	for {
@@ -62,6 +63,9 @@ func (c *clock) run(ctx context.Context) {
 				timer.Reset(clockRetry)
 			}
 			continue
+		}
+		if !c.h.wait(ctx, steps) {
+			return
 		}
 		due, err := c.ask(ctx)
 		if err != nil {

@@ -21,20 +21,20 @@ import (
 const (
 	deadPrefix = "leat-dead-"
 
-	DeadFlow      = deadPrefix + "flow"
-	DeadStep      = deadPrefix + "step"  // where it failed
-	DeadScope     = deadPrefix + "scope" // "flow/step" that it arrived at: where PutBack puts it
-	DeadError     = deadPrefix + "error" // one line, at most 1 KiB
-	DeadClass     = deadPrefix + "class" // transient, permanent, expired, panic
-	DeadAttempts  = deadPrefix + "attempts"
-	DeadFirst     = deadPrefix + "first"  // time of the first failure, RFC 3339
-	DeadLast      = deadPrefix + "last"   // time of the last failure
-	DeadTopic     = deadPrefix + "topic"  // physical, where it came from
-	DeadOrigin    = deadPrefix + "origin" // as the adapter names it: topic/partition/offset, entry id
-	DeadStack     = deadPrefix + "stack"  // of a panic, at most 4 KiB
-	DeadDirect    = deadPrefix + "direct" // "true": DeadTopic is a hop in the process, see Handle.PutBack
-	DeadTruncated = deadPrefix + "size"   // bytes; the payload is only its first 4 KiB
-	DeadSHA256    = deadPrefix + "sha256" // of the whole payload, with DeadTruncated
+	DeadFlow     = deadPrefix + "flow"
+	DeadStep     = deadPrefix + "step"  // where it failed
+	DeadScope    = deadPrefix + "scope" // "flow/step" that it arrived at: where PutBack puts it
+	DeadError    = deadPrefix + "error" // one line, at most 1 KiB
+	DeadClass    = deadPrefix + "class" // transient, permanent, expired, panic
+	DeadAttempts = deadPrefix + "attempts"
+	DeadFirst    = deadPrefix + "first"  // time of the first failure, RFC 3339
+	DeadLast     = deadPrefix + "last"   // time of the last failure
+	DeadTopic    = deadPrefix + "topic"  // physical, where it came from
+	DeadOrigin   = deadPrefix + "origin" // as the adapter names it: topic/partition/offset, entry id
+	DeadStack    = deadPrefix + "stack"  // of a panic, at most 4 KiB
+	DeadDirect   = deadPrefix + "direct" // "true": DeadTopic is a hop in the process, see Handle.PutBack
+	DeadSize     = deadPrefix + "size"   // bytes; the payload is only its first 4 KiB
+	DeadSHA256   = deadPrefix + "sha256" // of the whole payload, with DeadSize
 )
 
 const (
@@ -86,7 +86,7 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 // shrink makes a dead letter a notice: the first bytes, their number and sum, and the headers about the
 // failure. It does so once.
 func shrink(o *adapters.Outgoing) {
-	if o.Headers.Get(DeadTruncated) != "" {
+	if o.Headers.Get(DeadSize) != "" {
 		return
 	}
 	sum := sha256.Sum256(o.Payload)
@@ -96,7 +96,7 @@ func shrink(o *adapters.Outgoing) {
 			fs = append(fs, f)
 		}
 	}
-	fs = append(fs, channel.Field{Name: DeadTruncated, Value: strconv.Itoa(len(o.Payload))},
+	fs = append(fs, channel.Field{Name: DeadSize, Value: strconv.Itoa(len(o.Payload))},
 		channel.Field{Name: DeadSHA256, Value: hex.EncodeToString(sum[:])})
 	o.Headers = fs
 	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
@@ -184,16 +184,16 @@ func (h *Handle) PutBack(ctx context.Context, letter *message.Message) error {
 		return err
 	}
 	scope := m.Metadata[channel.HeaderOnly]
-	for _, s := range h.flow.steps {
-		if s.scope != scope || s.source != nil {
+	for _, in := range h.flow.feeds[strings.TrimPrefix(topic, h.flow.prefix)] {
+		if in.step.scope != scope {
 			continue
 		}
-		if err := h.enter(); err != nil {
+		if err := h.enter(ctx, in); err != nil {
 			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
 		}
 		defer h.leave()
 		m.SetContext(ctx)
-		if err := h.flow.messageWork(s.inlets[0], m).drive(h.pub); err != nil {
+		if err := h.flow.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
 			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
 		}
 		return nil
@@ -207,9 +207,9 @@ func restore(letter *message.Message) (topic string, m *message.Message, err err
 	switch {
 	case topic == "" || scope == "":
 		return "", nil, fmt.Errorf("putting back %s: %w: it has no header %s", letter.UUID, ErrNotDead, DeadTopic)
-	case letter.Metadata[DeadTruncated] != "":
+	case letter.Metadata[DeadSize] != "":
 		return "", nil, fmt.Errorf("putting back %s: %w: only the first %d of its %s bytes are left; get it from its origin %s",
-			letter.UUID, ErrNotDead, deadNotice, letter.Metadata[DeadTruncated], letter.Metadata[DeadOrigin])
+			letter.UUID, ErrNotDead, deadNotice, letter.Metadata[DeadSize], letter.Metadata[DeadOrigin])
 	}
 	m = letter.Copy()
 	m.SetContext(letter.Context())

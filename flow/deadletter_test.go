@@ -115,7 +115,7 @@ func TestANoticeStandsForWhatIsTooLarge(t *testing.T) {
 		}
 		sum := sha256.Sum256(large)
 		l := letters[0]
-		if l.Payload != string(large[:4096]) || l.Headers[flow.DeadTruncated] != "20000" || l.Headers[flow.DeadSHA256] != hex.EncodeToString(sum[:]) {
+		if l.Payload != string(large[:4096]) || l.Headers[flow.DeadSize] != "20000" || l.Headers[flow.DeadSHA256] != hex.EncodeToString(sum[:]) {
 			t.Errorf("notice: %d bytes, %v", len(l.Payload), l.Headers)
 		}
 		if l.ID != "p1" || l.Key != "k" || l.Headers[flow.DeadTopic] != "arrivals" || l.Headers[flow.DeadError] == "" {

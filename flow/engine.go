@@ -29,7 +29,7 @@ func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subsc
 func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
 	h := f.handle(ctx, senderOf(pub))
 	subs, err := f.subscriptions(sub)
-	if err != nil {
+	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err
 	}
 	for _, s := range subs { // all before any reads, or what one has finished is gone for the other
@@ -83,7 +83,7 @@ func (f *Flow) subscriptions(sub message.Subscriber) ([]*subscription, error) {
 			if sub == nil {
 				return nil, f.errorf("step %s reads topic %s and there is no subscriber: give one, or make the topic direct", s.name, in.topic)
 			}
-			if s.group != f.group && !grouped {
+			if (s.group != f.group || f.grouped) && !grouped {
 				return nil, f.errorf("step %s wants the consumer group %s of its own, and the subscriber %T has no groups: "+
 					"take out flow.Group, or use an adapter that has them", s.name, s.group, sub)
 			}
@@ -171,6 +171,11 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 			}
 		}
 		<-ended
+	}
+	for _, l := range lanes { // dealt when ownership was lost and the lane had ended
+		if len(l.inbox) > 0 {
+			c.Return(l.inbox)
+		}
 	}
 }
 

@@ -86,8 +86,8 @@ func ExampleNew() {
 	// flow orders: step by-region: Content-Based Router: router.Content: branch 1 ("otherwise") is Otherwise with branches after it, which nothing would reach: make it the last
 	// router.Content: branch 2 ("us") has no predicate: give it one, or make it Otherwise
 	// flow orders: step invoice: Message Translator: translator.Map: To is empty: name the topic it sends to
-	// flow orders: step by-region: an error has no way out: give flow.Policy a DeadLetter, or say Redeliver
-	// flow orders: step invoice: an error has no way out: give flow.Policy a DeadLetter, or say Redeliver
+	// flow orders: step by-region: an error has no way out: give New or the step a flow.Policy with a DeadLetter, or one that says Redeliver
+	// flow orders: step invoice: an error has no way out: give New or the step a flow.Policy with a DeadLetter, or one that says Redeliver
 	// flow orders: step invoice: outlet "translated" has no topic
 }
 

@@ -16,6 +16,7 @@ type Flow struct {
 	name      string
 	scope     string // the name, or what Scope pins
 	group     string
+	grouped   bool // the group was named
 	prefix    string
 	steps     []*step
 	feeds     map[string][]*inlet // by topic
@@ -52,7 +53,7 @@ func New(name string, parts ...Part) (*Flow, error) {
 		p.addTo(d, nil)
 	}
 	f.direct = d.direct
-	if f.group = d.group; f.group == "" {
+	if f.group, f.grouped = d.group, d.group != ""; !f.grouped {
 		f.group = name
 	}
 	for _, s := range f.steps {

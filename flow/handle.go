@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Handle struct {
 	hurry   sync.Once
 
 	inside  atomic.Int64 // feeds and sources under way
+	paused  atomic.Int64 // steps
 	closing atomic.Bool
 	empty   chan struct{} // closed when nothing is inside any more
 	emptied sync.Once
@@ -89,12 +91,17 @@ func (h *Handle) shut() {
 	}
 }
 
-// enter lets a feed or a source in, unless the flow is closing.
-func (h *Handle) enter() error {
+// enter lets a message in that does not come from a subscriber, unless the flow is closing. It waits
+// while the flow is paused where the message would come to.
+func (h *Handle) enter(ctx context.Context, ins ...*inlet) error {
 	h.inside.Add(1)
 	if h.closing.Load() {
 		h.leave()
 		return channel.ErrStopped
+	}
+	if h.paused.Load() > 0 && !h.wait(ctx, h.flow.reached(ins)) {
+		h.leave()
+		return context.Cause(ctx)
 	}
 	return nil
 }
@@ -132,7 +139,9 @@ func (h *Handle) Stop() {
 
 // Drain ends the flow in good order: it takes nothing more, waits for what is in flight, retries
 // included, fires the clocks that say AtEnd until nothing waits there, and stops. If ctx ends first,
-// what is left is given back and the error says so.
+// what is left is given back and the error says so. Over direct hops everything taken is then through;
+// what is on a broker's topic, between two steps too, stays there for the next run, and a memory
+// broker's topics end with the process.
 func (h *Handle) Drain(ctx context.Context) error {
 	h.mu.Lock()
 	h.patient = true
@@ -143,11 +152,26 @@ func (h *Handle) Drain(ctx context.Context) error {
 	if err == nil {
 		err = h.fireAll(ctx)
 	}
+	left := h.unfinished()
 	h.Stop()
 	if err != nil {
-		return h.flow.errorf("draining: %w", err)
+		return h.flow.errorf("draining: %w: %s", err, left)
 	}
 	return h.Err()
+}
+
+// unfinished names the steps that messages are at.
+func (h *Handle) unfinished() string {
+	var at []string
+	for _, s := range h.flow.steps {
+		if n := s.counts.inFlight.Load(); n > 0 {
+			at = append(at, fmt.Sprintf("%d at step %s", n, s.name))
+		}
+	}
+	if at == nil {
+		return "nothing is in flight any more"
+	}
+	return "in flight were " + strings.Join(at, ", ")
 }
 
 // settled waits until nothing is in flight.
@@ -174,7 +198,7 @@ func (h *Handle) isPatient() bool {
 	return h.patient
 }
 
-// Counts gives the accounting of every step, by its name.
+// Counts gives the accounting of every step, by its name: that of Flow.Counts, which adds up all runs.
 func (h *Handle) Counts() map[string]Counts { return h.flow.Counts() }
 
 // ErrUnknownStep is why a step cannot be paused, resumed or released.
@@ -199,6 +223,7 @@ func (h *Handle) Pause(step string) error {
 	defer h.mu.Unlock()
 	if h.gates[step] == nil {
 		h.gates[step] = make(chan struct{})
+		h.paused.Add(1)
 	}
 	return nil
 }
@@ -213,6 +238,7 @@ func (h *Handle) Resume(step string) error {
 	if gate := h.gates[step]; gate != nil {
 		close(gate)
 		delete(h.gates, step)
+		h.paused.Add(-1)
 	}
 	return nil
 }
@@ -238,16 +264,23 @@ func (h *Handle) wait(ctx context.Context, steps []string) bool {
 		case <-gate:
 		case <-ctx.Done():
 			return false
+		case <-h.hurried:
+			return false
 		}
 	}
 }
 
-// Release fires a key of the step's clocks now, due or not: an open group is released as it is.
+// Release fires a key of the step's clocks now, due or not: an open group is released as it is. Nil means
+// that it was, or that there was none.
 func (h *Handle) Release(step, key string) error {
 	s, err := h.step(step)
 	if err != nil {
 		return err
 	}
+	if err := h.enter(h.ctx); err != nil {
+		return h.flow.errorf("releasing key %q of step %s: %w", key, step, err)
+	}
+	defer h.leave()
 	found := false
 	for _, in := range s.inlets {
 		if in.clock == nil {
@@ -304,7 +337,7 @@ func (h *Handle) fire(ctx context.Context, in *inlet, key string) error {
 	a := channel.Arrival{
 		Context: channel.Early(ctx), Scope: in.step.scope, ID: in.step.scope + "/" + key, Key: key, Codecs: h.flow.codecs, Tick: true,
 	}
-	if err := h.flow.newWork(in, &a).drive(h.pub); err != nil {
+	if err := h.flow.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
 		return fmt.Errorf("releasing key %q of step %s: %w", key, in.step.name, err)
 	}
 	return nil

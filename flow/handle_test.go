@@ -312,7 +312,7 @@ func TestIntoRefuses(t *testing.T) {
 		if _, err := flow.Into(r.h, sorted); err == nil || !strings.Contains(err.Error(), "sorted: no step reads it") {
 			t.Errorf("a topic nobody reads: %v", err)
 		}
-		if _, err := flow.Into(r.h, channel.Topic[sticker]("arrivals")); err == nil || !strings.Contains(err.Error(), "carries flow_test.parcel, not flow_test.sticker") {
+		if _, err := flow.Into(r.h, channel.Topic[sticker]("arrivals")); err == nil || !strings.Contains(err.Error(), "step a reads flow_test.parcel there, not flow_test.sticker") {
 			t.Errorf("another type: %v", err)
 		}
 	})

@@ -23,6 +23,9 @@ func Handler[T any](name string, block channel.Processor[T], pub message.Publish
 	if err != nil {
 		return nil, err
 	}
+	if err := f.checkPublisher(pub); err != nil {
+		return nil, err
+	}
 	h := f.handle(context.Background(), senderOf(pub))
 	return h.handler(f.steps[0].inlets), nil
 }

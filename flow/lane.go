@@ -30,6 +30,7 @@ type lane struct {
 	flight   int
 	waiting  waitingList
 	keys     map[laneKey][]*work // works behind one that holds their key
+	refused  map[laneKey]bool    // keys of which a message was given back: what came with it goes back too
 	finished []adapters.Record
 	returned []adapters.Record
 }
@@ -47,7 +48,7 @@ type shared struct {
 }
 
 func (h *Handle) lane(c adapters.Claim, ins []*inlet, order adapters.Order) *lane {
-	return &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey][]*work{}}
+	return &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey][]*work{}, refused: map[laneKey]bool{}}
 }
 
 // push hands records over. It never waits: the claim's window bounds what is in flight.
@@ -117,6 +118,7 @@ func (l *lane) run(lost <-chan struct{}) {
 		}
 		clear(inbox)
 		clear(over)
+		clear(l.refused)
 		l.due()
 		if impatient {
 			l.giveAllBack()
@@ -189,6 +191,12 @@ func (l *lane) take(r *adapters.Record) {
 
 // begin tries a work unless one before it holds its key.
 func (l *lane) begin(w *work) {
+	if len(l.refused) > 0 {
+		if k, ok := l.keyOf(w); ok && l.refused[k] {
+			l.over1(w, true)
+			return
+		}
+	}
 	if len(l.keys) > 0 {
 		if k, ok := l.keyOf(w); ok {
 			if behind, held := l.keys[k]; held {
@@ -254,10 +262,13 @@ func (l *lane) hold(w *work) {
 // over1 ends a work, finished or given back, and lets go of its key.
 func (l *lane) over1(w *work, back bool) {
 	l.flight--
-	k, _ := l.keyOf(w)
+	k, keyed := l.keyOf(w)
 	held, rec, group := w.holds, w.rec, w.shared
 	clean := !back && !w.buried && w.res.Outcome() != channel.Dropped
 	if back {
+		if keyed {
+			l.refused[k] = true
+		}
 		w.back()
 	} else {
 		w.end()
@@ -286,7 +297,7 @@ func (l *lane) unblock(k laneKey, back bool) {
 	behind := l.keys[k]
 	delete(l.keys, k)
 	for i, w := range behind {
-		if back { // what came after goes back too, or the key would be inverted
+		if back || l.refused[k] { // what came after goes back too, or the key would be inverted
 			l.over1(w, true)
 			continue
 		}

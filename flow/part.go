@@ -21,6 +21,7 @@ type draft struct {
 	direct map[string]bool
 	order  []string // direct topics as they were named
 	policy Policy
+	said   bool // policy was given
 	group  string
 	work   int
 }
@@ -217,7 +218,9 @@ func Limits(l channel.Limits) Part {
 
 // Workers sets how many messages of one topic (on a broker: of one partition) a flow works on at once;
 // messages of one key always follow each other. Default: 1 where every block that the topic leads to
-// is pure, else 64, since such blocks wait.
+// is pure, else 64, since such blocks wait. Messages without a key keep their order while none of them
+// fails, and so are worked on one at a time: give them keys (channel.HeaderKey), or the broker the order
+// Unordered. One that waits for a retry is overtaken.
 func Workers(n int) Part {
 	return partFunc(func(d *draft, s *step) {
 		switch {

@@ -91,8 +91,14 @@ func (b Backoff) after(attempt int, random uint64) time.Duration {
 
 func (p Policy) addTo(d *draft, s *step) {
 	if s == nil {
-		d.policy = p
+		if d.said {
+			d.flow.errs = append(d.flow.errs, d.flow.errorf("has two policies: give New one, and a step that differs its own"))
+		}
+		d.policy, d.said = p, true
 		return
+	}
+	if s.hasPolicy {
+		d.flow.wrong(s, "it has two policies: give it one")
 	}
 	s.policy, s.hasPolicy = p, true
 }
@@ -117,7 +123,7 @@ func (p *Policy) wrong() (errs []error) {
 }
 
 var (
-	errNoWayOut   = errors.New("an error has no way out: give flow.Policy a DeadLetter, or say Redeliver")
+	errNoWayOut   = errors.New("an error has no way out: give New or the step a flow.Policy with a DeadLetter, or one that says Redeliver")
 	errTwoWaysOut = errors.New("flow.Policy has a DeadLetter and says Redeliver: choose one")
 	errBadPolicy  = errors.New("flow.Policy has a number below zero, or a Jitter above 1")
 	errNilWhen    = errors.New("flow.Policy: When is nil in rule")

@@ -30,10 +30,28 @@ func senderOf(pub message.Publisher) sender {
 	return oneByOne{pub}
 }
 
-// noPublisher stands for the publisher of a flow that was given none because nothing leaves it.
+// checkPublisher refuses a flow without a publisher, unless nothing ever leaves it.
+func (f *Flow) checkPublisher(pub message.Publisher) error {
+	if pub != nil {
+		return nil
+	}
+	for _, s := range f.steps {
+		if dl := s.policy.DeadLetter; dl != "" {
+			return f.errorf("step %s has the dead letter %s: %w", s.name, dl, errNoPublisher)
+		}
+		for i := range s.outlets {
+			if o := &s.outlets[i]; o.next == nil {
+				return f.errorf("step %s sends to topic %s: %w", s.name, o.Topic, errNoPublisher)
+			}
+		}
+	}
+	return nil
+}
+
+// noPublisher stands for the publisher of a flow that nothing leaves.
 type noPublisher struct{}
 
-var errNoPublisher = errors.New("the flow was started without a publisher, and this leaves it: give Start one")
+var errNoPublisher = errors.New("there is no publisher: give one")
 
 func (noPublisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
 	for _, o := range outs {
@@ -116,21 +134,22 @@ func (s *sending) done(n int) {
 }
 
 // drive is the core's driver on one goroutine: it waits where the engine would do something else. It
-// returns nil when the message is finished, and why not if it is given back.
-func (w *work) drive(pub sender) error {
+// returns nil when the message is finished, and why not if it is given back: at the latest when the
+// message's context ends or stop closes and it would have to wait.
+func (w *work) drive(pub sender, stop <-chan struct{}) error {
 	n := w.try()
 	for {
 		switch n.what {
 		case publish:
-			n = w.driveSend(pub)
+			n = w.driveSend(pub, stop)
 		case resend:
-			if !pause(w.ctx, n.after) {
+			if !pause(w.ctx, stop, n.after) {
 				w.abandon(w.err)
 				return w.refuse()
 			}
-			n = w.driveSend(pub)
+			n = w.driveSend(pub, stop)
 		case retry:
-			if !pause(w.ctx, n.after) {
+			if !pause(w.ctx, stop, n.after) {
 				return w.refuse()
 			}
 			n = w.try()
@@ -143,13 +162,23 @@ func (w *work) drive(pub sender) error {
 	}
 }
 
-func (w *work) driveSend(pub sender) next {
+func (w *work) driveSend(pub sender, stop <-chan struct{}) next {
 	if len(w.outs) == 0 {
 		return w.published()
 	}
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	defer cancel(nil)
+	for _, o := range w.outs {
+		o.Context = ctx //nolint:fatcontext // It is handed on, not wrapped.
+	}
 	through := make(chan struct{})
 	if !w.start(pub, func() { close(through) }) {
-		<-through
+		select {
+		case <-through:
+		case <-stop: // what waits for room waits no more
+			cancel(channel.ErrStopped)
+			<-through
+		}
 	}
 	return w.published()
 }
@@ -159,24 +188,23 @@ func (w *work) refuse() error {
 	if err == nil {
 		err = context.Cause(w.ctx)
 	}
+	if w.ctx.Err() == nil && (!w.in.isSource() || w.failed != w.in) {
+		err = errors.Join(channel.ErrStopped, err)
+	}
 	w.back()
 	return err
 }
 
-// pause waits for d, less if ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	if d <= 0 {
-		return true
-	}
+// pause waits for d, less if ctx ends or stop closes first.
+func pause(ctx context.Context, stop <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-t.C:
-		return true
 	case <-ctx.Done():
 		return false
+	case <-stop:
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
 	}
 }

@@ -344,19 +344,21 @@ func TestABatchThatFailsPartWay(t *testing.T) {
 	})
 }
 
-// A flow that was given no publisher says so when something is to leave it, and loses nothing.
+// A flow without a publisher is refused if anything may leave it, a dead letter too.
 func TestNoPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := mustNew(t, "f", quick(), flow.Direct(arrivals), flow.Step("a", arrivals, translator.Map(stick, stickers)),
-			flow.Step("b", sorted, endpoint.Do(func(context.Context, parcel) error { return nil })), flow.Direct(sorted))
-		h := must(f.Start(t.Context(), nil, nil))(t)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		err := must(flow.Into(h, arrivals))(t)(ctx, "p1", parcel{ID: "p1"})
-		if err == nil || !strings.Contains(err.Error(), "without a publisher") {
-			t.Errorf("got %v", err)
+		do := endpoint.Do(func(context.Context, parcel) error { return nil })
+		for want, parts := range map[string][]flow.Part{
+			"step a has the dead letter dead: there is no publisher": {flow.Step("a", arrivals, do), flow.Policy{DeadLetter: "dead"}},
+			"step a sends to topic stickers: there is no publisher":  {flow.Step("a", arrivals, translator.Map(stick, stickers)), flow.Policy{Redeliver: true}},
+		} {
+			f := mustNew(t, "f", append(parts, flow.Direct(arrivals))...)
+			if _, err := f.Start(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Start gives %v, want %q", err, want)
+			}
 		}
-		if err := must(flow.Into(h, sorted))(t)(ctx, "p2", parcel{ID: "p2"}); err != nil {
+		h := must(mustNew(t, "f", flow.Step("a", arrivals, do), flow.Direct(arrivals), flow.Policy{Redeliver: true}).Start(t.Context(), nil, nil))(t)
+		if err := must(flow.Into(h, arrivals))(t)(t.Context(), "p1", parcel{ID: "p1"}); err != nil {
 			t.Errorf("what stays inside: %v", err)
 		}
 		h.Stop()

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,10 +16,12 @@ import (
 // AddTo joins the flow to a Watermill router: a consumer handler per topic and group, named
 // "flow/step", with the same steps, retries, publishes and settles as Run. It runs when the router does.
 // Handlers wait where the engine would go on with other messages, so Run is the faster one. The
-// returned Handle's Pause, Resume, Counts and Release work; to stop, close the router.
+// returned Handle's Pause, Resume, Counts, Release and PutBack work. To stop, call its Drain, which fires
+// the clocks that say AtEnd, or its Stop: what still comes is given back; then close the router. Its Done
+// closes at Drain or Stop, not with the router.
 func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
 	subs, err := f.subscriptions(sub)
-	if err != nil {
+	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err
 	}
 	h := f.handle(context.Background(), senderOf(pub))
@@ -80,11 +83,14 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 	steps := h.flow.reached(ins)
 	return func(m *message.Message) error {
 		ctx := m.Context()
+		if h.closing.Load() {
+			return h.flow.errorf("message %s: %w: close the router too", m.UUID, channel.ErrStopped)
+		}
 		if !h.wait(ctx, steps) {
-			return context.Cause(ctx)
+			return errors.Join(channel.ErrStopped, context.Cause(ctx))
 		}
 		for _, in := range ins {
-			if err := h.flow.messageWork(in, m).drive(h.pub); err != nil {
+			if err := h.flow.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
 				return fmt.Errorf("flow %s, step %s, message %s: %w", h.flow.name, in.step.name, m.UUID, err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/leat-go/leat/channel"
@@ -68,7 +69,7 @@ func (r Receiver) Shape() channel.Shape {
 
 func (r Receiver) err() error {
 	var errs []error
-	if r.Store == nil {
+	if v := reflect.ValueOf(r.Store); r.Store == nil || v.Kind() == reflect.Pointer && v.IsNil() { // a nil pointer hides in an interface
 		errs = append(errs, errNoStore)
 	}
 	if r.Lease != 0 && r.Lease < minLease {
