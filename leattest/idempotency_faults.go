@@ -135,7 +135,7 @@ func idempotencyCrashes(t *testing.T, s *idempotencyStore, seed uint64) {
 			if l.finished {
 				continue
 			}
-			key := fmt.Sprintf("k%d", i)
+			key := fmt.Sprintf("%d/k%d", seed, i) // one store sees every seed
 			die := rnd.IntN(8) // at one of the points below, or not at all
 			if die == 0 {
 				continue // before Begin
