@@ -136,7 +136,7 @@ func idempotencyCrashes(t *testing.T, s *idempotencyStore, seed uint64) {
 				continue
 			}
 			key := fmt.Sprintf("%d/k%d", seed, i) // one store sees every seed
-			die := rnd.IntN(8) // at one of the points below, or not at all
+			die := rnd.IntN(8)                    // at one of the points below, or not at all
 			if die == 0 {
 				continue // before Begin
 			}
