@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -45,8 +46,9 @@ func (c *clock) run(ctx context.Context) {
 		c.lane.close(false)
 		<-done
 	}()
-	timer := time.NewTimer(0)
+	timer := time.AfterFunc(math.MaxInt64, func() { nudge(c.kick) })
 	defer timer.Stop()
+	nudge(c.kick)
 	steps := c.h.flow.reached([]*inlet{c.in})
 	var changed <-chan struct{}
 	var at time.Time // when the timer goes off; zero: never
@@ -54,7 +56,6 @@ func (c *clock) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
 		case <-changed:
 		case <-c.kick:
 		case <-c.soon:
@@ -80,11 +81,26 @@ func (c *clock) run(ctx context.Context) {
 		if poll := time.Now().Add(clockPoll); changed == nil && (at.IsZero() || at.After(poll)) {
 			at = poll
 		}
-		if at.IsZero() {
+		switch d := time.Until(at); {
+		case at.IsZero():
 			timer.Stop()
-		} else {
-			timer.Reset(max(0, time.Until(at)))
+		case d > 0:
+			timer.Reset(d)
+		default:
+			c.askWhenEnded()
 		}
+	}
+}
+
+// askWhenEnded has the clock ask again when what was handed over has ended: there is more that is due
+// already, and to ask at once would be to spin.
+func (c *clock) askWhenEnded() {
+	c.mu.Lock()
+	c.full = true
+	idle := len(c.pending) == 0
+	c.mu.Unlock()
+	if idle {
+		nudge(c.kick)
 	}
 }
 

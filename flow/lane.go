@@ -2,6 +2,7 @@ package flow
 
 import (
 	"container/heap"
+	"math"
 	"sync"
 	"time"
 
@@ -90,7 +91,8 @@ const flushAt = 64
 func (l *lane) run(lost <-chan struct{}) {
 	var inbox []adapters.Record
 	var over []*work
-	var timer *time.Timer
+	timer := time.AfterFunc(math.MaxInt64, func() { nudge(l.wake) })
+	defer timer.Stop()
 	for {
 		l.mu.Lock()
 		inbox, l.inbox = l.inbox, inbox[:0]
@@ -130,31 +132,24 @@ func (l *lane) run(lost <-chan struct{}) {
 		if len(inbox) > 0 || len(over) > 0 {
 			continue
 		}
-		timer = l.sleep(timer, lost)
+		l.sleep(timer, lost)
 	}
 }
 
 // sleep waits for the next event or the next retry.
-func (l *lane) sleep(t *time.Timer, lost <-chan struct{}) *time.Timer {
-	var tick <-chan time.Time
+func (l *lane) sleep(t *time.Timer, lost <-chan struct{}) {
 	if len(l.waiting) > 0 {
 		d := time.Until(l.waiting[0].due)
-		if t == nil {
-			t = time.NewTimer(d)
-		} else {
-			t.Reset(d)
+		if d <= 0 {
+			return
 		}
-		tick = t.C
+		t.Reset(d)
+		defer t.Stop()
 	}
 	select {
 	case <-l.wake:
-	case <-tick:
 	case <-lost:
 	}
-	if t != nil {
-		t.Stop()
-	}
-	return t
 }
 
 // take begins with a record: a work for each step that sees it.

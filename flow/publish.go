@@ -197,6 +197,9 @@ func (w *work) refuse() error {
 
 // pause waits for d, less if ctx ends or stop closes first.
 func pause(ctx context.Context, stop <-chan struct{}, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -53,6 +53,9 @@ func Replay(t testing.TB, seed uint64) string {
 
 // pass lets time pass, unless ctx ends before.
 func pass(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
