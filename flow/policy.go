@@ -76,6 +76,9 @@ func Exponential(first, limit time.Duration) Backoff {
 // Fixed is the same pause every time.
 func Fixed(pause time.Duration) Backoff { return Backoff{First: pause, Factor: 1} }
 
+// spins reports a backoff that is given and never pauses.
+func (b Backoff) spins() bool { return b != (Backoff{}) && b.First == 0 }
+
 // after is the pause before the retry that follows the failed attempt.
 func (b Backoff) after(attempt int, random uint64) time.Duration {
 	d := float64(b.First)
@@ -114,10 +117,15 @@ func (p *Policy) wrong() (errs []error) {
 	if p.Attempts < 0 || p.Backoff.First < 0 || p.Backoff.Cap < 0 || p.Backoff.Jitter < 0 || p.Backoff.Jitter > 1 {
 		errs = append(errs, fmt.Errorf("%w: Attempts %d, Backoff %+v", errBadPolicy, p.Attempts, p.Backoff))
 	}
+	spins := p.Redeliver && p.Backoff.spins()
 	for i := range p.Rules {
 		if p.Rules[i].When == nil {
 			errs = append(errs, fmt.Errorf("%w %d", errNilWhen, i))
 		}
+		spins = spins || p.Redeliver && p.Rules[i].Backoff.spins()
+	}
+	if spins {
+		errs = append(errs, errSpins)
 	}
 	return errs
 }
@@ -126,6 +134,7 @@ var (
 	errNoWayOut   = errors.New("an error has no way out: give New or the step a flow.Policy with a DeadLetter, or one that says Redeliver")
 	errTwoWaysOut = errors.New("flow.Policy has a DeadLetter and says Redeliver: choose one")
 	errBadPolicy  = errors.New("flow.Policy has a number below zero, or a Jitter above 1")
+	errSpins      = errors.New("flow.Policy says Redeliver without a pause, which would spin: give its Backoff a First")
 	errNilWhen    = errors.New("flow.Policy: When is nil in rule")
 )
 

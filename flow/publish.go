@@ -197,8 +197,15 @@ func (w *work) refuse() error {
 
 // pause waits for d, less if ctx ends or stop closes first.
 func pause(ctx context.Context, stop <-chan struct{}, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
+	select {
+	case <-ctx.Done():
+		return false
+	case <-stop:
+		return false
+	default:
+		if d <= 0 {
+			return true
+		}
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -259,3 +259,33 @@ func TestNilPointersAndSecondPoliciesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A retry without a pause sees that the flow stops; for ever and without a pause is refused.
+func TestRetriesWithoutAPause(t *testing.T) {
+	never := endpoint.Do(func(context.Context, string) error { return errors.New("no") })
+	_, err := flow.New("f", flow.Step("never", words, never), flow.Policy{Redeliver: true, Backoff: flow.Fixed(0)})
+	if err == nil || !strings.Contains(err.Error(), "would spin") {
+		t.Errorf("New gives %v", err)
+	}
+	_, err = flow.New("f", flow.Step("never", words, never), flow.Policy{Redeliver: true, Rules: []flow.Rule{{
+		When: func(error) bool { return true }, Backoff: flow.Fixed(0),
+	}}})
+	if err == nil || !strings.Contains(err.Error(), "would spin") {
+		t.Errorf("New gives %v for a rule", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		tried := 0
+		var h *flow.Handle
+		h, stop := begin(t, &memory.Broker{}, flow.Step("never", words, endpoint.Do(func(context.Context, string) error {
+			if tried++; tried == 3 {
+				go h.Stop()
+				synctest.Wait()
+			}
+			return errors.New("no")
+		})), flow.Direct(words), flow.Policy{Attempts: 1000, Backoff: flow.Fixed(0), DeadLetter: "dead"})
+		if err := into(t, h, words)(t.Context(), "1", "x"); !errors.Is(err, channel.ErrStopped) || tried != 3 {
+			t.Errorf("%v after %d tries, want ErrStopped after 3", err, tried)
+		}
+		stop()
+	})
+}
