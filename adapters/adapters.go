@@ -100,6 +100,18 @@ type BatchPublisher interface {
 	Send(outs []*Outgoing, done func([]*Outgoing))
 }
 
+// Lagger is a Subscriber that knows how many messages of a topic its group has not finished, those in
+// flight included: for metrics.
+type Lagger interface {
+	Lag(topic string) int64
+}
+
+// A System is a Publisher or Subscriber that knows what it speaks to, by the name that OpenTelemetry has
+// for it ("kafka"), or one of its own ("redis", "memory").
+type System interface {
+	System() string
+}
+
 // As finds a capability of a Publisher or Subscriber, through decorators that have an Unwrap method.
 func As[C any](v any) (c C, ok bool) {
 	for v != nil {

@@ -43,8 +43,19 @@ func (f *folding[In, Out]) fold(state channel.Entry, first bool) (next channel.E
 	arrival := channel.Arrival{
 		Topic: string(f.a.To), Scope: f.member.Scope(), ID: state.ID(), Key: state.Key(), Body: acc, HasBody: true,
 	}
+	var headers channel.Fields
 	if hops := max(state.Hops(), member.Hops()); hops > 0 {
-		arrival.Headers = channel.Fields{{Name: channel.HeaderHops, Value: strconv.Itoa(hops)}}
+		headers = append(headers, channel.Field{Name: channel.HeaderHops, Value: strconv.Itoa(hops)})
+	}
+	members := ""
+	if !first {
+		members = state.Get(channel.HeaderMembers)
+	}
+	if carried := f.member.Carried(); len(carried) > 0 || members != "" {
+		headers = append(headers, channel.Field{Name: channel.HeaderMembers, Value: channel.AddMember(members, carried)})
+	}
+	if headers != nil {
+		arrival.Headers = headers
 	}
 	var e channel.Envelope
 	e.Arrive(&arrival)

@@ -146,6 +146,14 @@ func (s *Memory) Due(_ context.Context, r channel.DueRequest) (channel.Due, erro
 	return x.dueAt(now, r.Limit, r.All), nil
 }
 
+// Open counts the groups that were not released yet.
+func (s *Memory) Open(_ context.Context, scope string) (int64, error) {
+	x := s.scope(scope)
+	x.mu.Lock()
+	defer x.unlock()
+	return int64(x.total), nil
+}
+
 // keyID is the id under which it is remembered that a key had its one group.
 func keyID(key string) channel.ID { return channel.DeriveID("aggregator", "once", key) }
 

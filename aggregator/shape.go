@@ -17,6 +17,9 @@ func (a *Aggregator[In, Out]) Shape() channel.Shape {
 		Outlets: []channel.Outlet{channel.Out("", a.To)},
 		Inlets:  []channel.Inlet{clock},
 	}
+	if !isNil(a.Store) {
+		s.Open = a.Store.Open
+	}
 	if a.LateTo != "" {
 		s.Outlets = append(s.Outlets, channel.Out("late", a.LateTo))
 	}

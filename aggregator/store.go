@@ -32,6 +32,8 @@ type Store interface {
 	// Due lists the keys that have a group to claim without Early. DueRequest.All lists those with an
 	// open group too. Each key is listed once, however many groups it has.
 	Due(ctx context.Context, r channel.DueRequest) (channel.Due, error)
+	// Open counts the groups of a scope that were opened and not released yet: for metrics.
+	Open(ctx context.Context, scope string) (int64, error)
 }
 
 // The errors of a Store, matched by errors.Is.

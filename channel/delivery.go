@@ -24,8 +24,9 @@ type extra struct {
 	key        string
 	fields     Fields
 	seq        *parts // it is one of them; its headers are made when asked for
-	err        error  // what was wrong when it was made
-	index      int32  // among the parts
+	of         []Entry
+	err        error // what was wrong when it was made
+	index      int32 // among the parts
 	hops       int32
 	bestEffort bool
 	deleted    bool
@@ -96,10 +97,11 @@ func (d Delivery) Bare() Delivery {
 }
 
 // Of says which entries, besides its cause, the delivery is made of: the members of a group. Its hops
-// count on from theirs. If they are parts of a Message Sequence, the delivery is none: it has the
+// count on from theirs, and its trace is linked to theirs. If they are parts of a Message Sequence, the delivery is none: it has the
 // sequence around theirs, or none at all.
 func (d Delivery) Of(members ...Entry) Delivery {
 	d.x = d.extra()
+	d.x.of = members
 	for i := range members {
 		d.x.hops = max(d.x.hops, members[i].hops)
 	}
@@ -107,6 +109,15 @@ func (d Delivery) Of(members ...Entry) Delivery {
 		d.x.fields = append(slices.Clip(d.x.fields), around(members[0].Get(HeaderSequenceOuter))...)
 	}
 	return d
+}
+
+// Members are the entries that Of has said the delivery is made of. They may be a store's: read them only,
+// and not after the result has settled.
+func (d *Delivery) Members() []Entry {
+	if d.x == nil {
+		return nil
+	}
+	return d.x.of
 }
 
 // around gives the headers of the innermost of the outer sequences.

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -96,6 +97,17 @@ func (e Entry) Watermill(ctx context.Context) (*message.Message, error) {
 		return nil, err
 	}
 	return watermill(ctx, e.ID(), e.key, e.Headers(), p), nil
+}
+
+// with gives the entry with headers that stand in for those it has.
+func (e Entry) with(fs Fields) Entry {
+	x := extra{}
+	if e.x != nil {
+		x = *e.x
+	}
+	x.fields = append(slices.Clip(x.fields), fs...)
+	e.x = &x
+	return e
 }
 
 // On gives the entry with the topic and codecs that Body decodes by: stores that read entries from

@@ -20,8 +20,9 @@ type Envelope struct {
 	cause   *Envelope       // nil: it arrived
 	headers Headers         // of what arrived
 	codecs  *Codecs
-	topic   string // logical
-	scope   string // "flow/step" that processes it
+	carry   Carrier // nil: nothing is
+	topic   string  // logical
+	scope   string  // "flow/step" that processes it
 	id      string
 	key     string
 	x       *extra // what the block that sent it set
@@ -47,17 +48,22 @@ type Arrival struct {
 	Key     string
 	Headers Headers // nil: none
 	Codecs  *Codecs // nil: JSON
+	Carry   Carrier // nil: what the context has does not travel with an Entry
 	Payload []byte
 	Body    any
 	HasBody bool // Body counts
 	Tick    bool // not a message: a clock's due Key
 }
 
+// A Carrier gives the headers by which what a context has, such as a trace, travels with a message. It is
+// safe for concurrent use.
+type Carrier func(ctx context.Context) Fields
+
 // Arrive makes e, whatever it was, the envelope of a message that arrived. For drivers.
 func (e *Envelope) Arrive(a *Arrival) {
 	*e = Envelope{
 		ctx: a.Context, topic: a.Topic, scope: a.Scope, id: a.ID, key: a.Key, headers: a.Headers,
-		codecs: a.Codecs, payload: a.Payload, body: a.Body, hasBody: a.HasBody, tick: a.Tick,
+		codecs: a.Codecs, carry: a.Carry, payload: a.Payload, body: a.Body, hasBody: a.HasBody, tick: a.Tick,
 		deleted: !a.HasBody && a.Payload == nil && !a.Tick, raw: !a.HasBody && !a.Tick,
 	}
 }
@@ -66,7 +72,7 @@ func (e *Envelope) Arrive(a *Arrival) {
 // of its scope, has made: the ordinal-th on its topic. Scope is the step that is to process it, "" when
 // it leaves. For drivers.
 func (e *Envelope) Follow(cause *Envelope, d *Delivery, ordinal int, scope string) {
-	e.ctx, e.cause, e.codecs = cause.ctx, cause, cause.codecs
+	e.ctx, e.cause, e.codecs, e.carry = cause.ctx, cause, cause.codecs, cause.carry
 	e.topic, e.scope = d.topic, scope
 	e.ordinal, e.attempt = int32(ordinal), cause.attempt //nolint:gosec // A result holds fewer than 2^31 deliveries.
 	e.key = cause.key
@@ -266,8 +272,19 @@ func watermill(ctx context.Context, id, key string, fs Fields, payload []byte) *
 	return m
 }
 
-// Entry gives the message at rest: what a store may keep when the envelope is gone.
+// Entry gives the message at rest: what a store may keep when the envelope is gone. Its headers carry
+// what its context has, so that what is made of it later can be linked to it.
 func (e *Envelope) Entry() Entry {
+	x := e.entry()
+	if e.carry != nil {
+		if fs := e.carry(e.ctx); len(fs) > 0 {
+			x = x.with(fs)
+		}
+	}
+	return x
+}
+
+func (e *Envelope) entry() Entry {
 	x := Entry{
 		uid: e.UID(), id: e.id, key: e.key, topic: e.written().topic, codecs: e.codecs, hops: int32(e.Hops()), //nolint:gosec // Bounded by MaxHops.
 		body: e.body, hasBody: e.hasBody, payload: e.payload, deleted: e.deleted,

@@ -36,6 +36,12 @@ const (
 	HeaderSequenceOuter = "leat-sequence-outer"
 	// HeaderCompleted says why an aggregator released the group a message was made of.
 	HeaderCompleted = "leat-completed"
+	// HeaderHistory lists the steps that a message has come through, as "flow/step" separated by spaces, the
+	// oldest first: the Message History of a flow that keeps one.
+	HeaderHistory = "leat-history"
+	// HeaderMembers is what the state of a folded group keeps of its members: how many they are, and what
+	// their contexts carried, such as their traces.
+	HeaderMembers = "leat-members"
 	// HeaderReason says why a message is on an invalid message channel.
 	HeaderReason = "leat-reason"
 	// HeaderOnly makes a message be for one step (its scope, "flow/step") of those on its topic:
@@ -86,8 +92,8 @@ func (fs Fields) lookup(name string) (value string, ok bool) {
 	return "", false
 }
 
-// with gives fs with the header's value replaced, or added. It may change fs.
-func (fs Fields) with(name, value string) Fields {
+// With gives fs with the header's value replaced, or added. It may change fs.
+func (fs Fields) With(name, value string) Fields {
 	for i := len(fs) - 1; i >= 0; i-- {
 		if fs[i].Name == name {
 			fs[i].Value = value

@@ -25,6 +25,12 @@ func (e *Envelope) Get(name string) string {
 	}
 }
 
+// Own gives a header that the delivery e comes from has set itself, "" if it has not. For drivers.
+func (e *Envelope) Own(name string) string {
+	value, _ := e.x.lookup(name)
+	return value
+}
+
 // takes reports whether e takes a header over from its cause.
 func (e *Envelope) takes(name string) bool {
 	if name == HeaderContentType || name == HeaderSchema {
@@ -40,16 +46,16 @@ func (e *Envelope) Fields() Fields {
 	if e.cause == nil {
 		return fs
 	}
-	fs = fs.with(HeaderHops, strconv.Itoa(e.Hops()))
+	fs = fs.With(HeaderHops, strconv.Itoa(e.Hops()))
 	if first := e.began(); first != e && fs.Get(HeaderConversation) == "" {
-		fs = fs.with(HeaderConversation, first.ID())
+		fs = fs.With(HeaderConversation, first.ID())
 	}
 	if e.forwarded {
-		fs = fs.with(HeaderOriginal, e.original())
+		fs = fs.With(HeaderOriginal, e.original())
 	}
 	if w := e.written(); w.cause != nil && w.hasBody && fs.Get(HeaderContentType) == "" {
 		if _, raw := w.body.([]byte); !raw {
-			fs = fs.with(HeaderContentType, e.codecs.For(w.topic, "").ContentType())
+			fs = fs.With(HeaderContentType, e.codecs.For(w.topic, "").ContentType())
 		}
 	}
 	return fs

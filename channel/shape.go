@@ -41,6 +41,9 @@ type Shape struct {
 	// reply, a compensation, the whole group (Dead). Drop says that there is nothing to bury, since it
 	// ended elsewhere. Nil, an error or the zero Result: the message alone.
 	Failed func(e *Envelope, err error) (Result, error)
+	// Open gives how many groups, or whatever else the block keeps under a scope, wait there to be
+	// complete: for metrics. Nil: it keeps none, or its store cannot count.
+	Open func(ctx context.Context, scope string) (int64, error)
 	// Err is everything that is wrong with the block's configuration; flow.New reports it.
 	Err error
 }

@@ -16,6 +16,9 @@ func (w *work) attempt() (err error) {
 		if p := recover(); p != nil {
 			err = panicked(p)
 		}
+		if w.tracer != nil {
+			w.attempted(err)
+		}
 	}()
 	if only := w.env.Get(channel.HeaderOnly); only != "" && only != w.env.Scope() {
 		w.res = channel.Drop(putBackElsewhere)
@@ -36,8 +39,9 @@ const putBackElsewhere = "put back for another step"
 // tree runs a message through a step and, over direct hops, what follows from it.
 func (w *work) tree(e *channel.Envelope, r *channel.Result, in *inlet) error {
 	w.failed, w.failedEnv = in, e // until it is known better
-	if o := w.flow.observer; o != nil {
-		o.entered(e, in)
+	depth, direct := len(w.open), e.Cause() != nil
+	if w.traced && direct {
+		w.enter(e, in)
 	}
 	err := w.run(e, in, r)
 	if s := r.Settler(); s != nil {
@@ -45,6 +49,10 @@ func (w *work) tree(e *channel.Envelope, r *channel.Result, in *inlet) error {
 	}
 	if err != nil {
 		return err
+	}
+	was, group := w.traced, w.group
+	if w.tracer != nil {
+		w.relate(e, in, r)
 	}
 	switch r.Outcome() { //nolint:exhaustive // The others are deliveries, or nothing more.
 	case channel.Unsaid:
@@ -60,6 +68,10 @@ func (w *work) tree(e *channel.Envelope, r *channel.Result, in *inlet) error {
 		if err := w.deliver(e, in, r, i); err != nil {
 			return err
 		}
+	}
+	if w.tracer != nil {
+		w.leave(depth, direct, r)
+		w.traced, w.group = was || w.traced && w.base != nil && in.clock != nil, group
 	}
 	return nil
 }
@@ -129,12 +141,15 @@ func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int)
 		return fmt.Errorf("step %s sends %v to %q: %w", s.name, d.Type(), d.Topic(), channel.ErrUndeclared)
 	}
 	if o.next == nil {
-		c := &w.node().env
+		n := w.node()
+		c := &n.env
 		c.Follow(e, d, o.ordinal(s, r, i), "")
+		n.place, n.pattern, n.traced = o.place, o.pattern, w.traced
+		w.under(c, d)
 		if c.BestEffort() && !o.BestEffort { // it is drawn as one that is not lost
 			return fmt.Errorf("step %s sends to %q with BestEffort, which its outlet does not say: %w", s.name, d.Topic(), channel.ErrUndeclared)
 		}
-		w.leaving = append(w.leaving, departure{c, in, o.cyclic})
+		w.leaving = append(w.leaving, departure{n, in, o.cyclic})
 		return nil
 	}
 	for _, next := range o.next {
@@ -142,13 +157,14 @@ func (w *work) deliver(e *channel.Envelope, in *inlet, r *channel.Result, i int)
 		c := &n.env
 		n.in = next
 		c.Follow(e, d, o.ordinal(s, r, i), next.step.scope)
+		w.under(c, d)
 		if w.flow.roundTrip {
 			if err := c.RoundTrip(); err != nil {
 				return err
 			}
 		}
 		if _, own := d.Lookup(channel.HeaderExpires); own { // not its cause's
-			c.SetContext(w.ctx)
+			c.SetContext(w.undated(c.Context()))
 			w.failed, w.failedEnv = next, c
 			if err := w.limit(c); err != nil {
 				return err
@@ -191,7 +207,8 @@ func (w *work) limit(e *channel.Envelope) error {
 // at here: what goes in circles leaves again and again, for direct hops form no cycle.
 func (w *work) ready() error {
 	for i := range w.leaving {
-		e := w.leaving[i].env
+		n := w.leaving[i].node
+		e := &n.env
 		w.failed, w.failedEnv = w.leaving[i].from, e.Cause()
 		if e.Hops() > w.flow.maxHops {
 			return fmt.Errorf("for topic %s: %w (%d, MaxHops is %d)", e.Topic(), channel.ErrLoop, e.Hops(), w.flow.maxHops)
@@ -203,17 +220,18 @@ func (w *work) ready() error {
 		o := w.outgoing()
 		o.Context = w.ctx //nolint:fatcontext // It is handed on, not wrapped.
 		o.Topic, o.ID, o.Key = w.flow.prefix+e.Topic(), e.ID(), e.Key()
-		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, e, w.leaving[i].cyclic || e.BestEffort()
+		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, n, w.leaving[i].cyclic || e.BestEffort()
+		if w.flow.history > 0 {
+			o.Headers = o.Headers.With(channel.HeaderHistory, w.history(e))
+		}
+		if w.tracer != nil {
+			w.depart(e.Context(), o, n, w.tracer.Foreign(e))
+		}
 		if err := w.flow.limits.CheckFields(p, o.Headers); err != nil {
 			return fmt.Errorf("for topic %s: %w", e.Topic(), err)
 		}
 	}
 	return nil
-}
-
-// An observer watches messages enter steps: the seam for tracing.
-type observer interface {
-	entered(e *channel.Envelope, in *inlet)
 }
 
 // A panicError is a panic in a handler, a predicate, a mapper or a codec, as its message's error.

@@ -81,7 +81,7 @@ func (c Counts) String() string {
 
 // counters are a step's counts as they grow.
 type counters struct {
-	received, inFlight, released                       atomic.Int64
+	received, inFlight, released                       atomic.Int64 // received with those given back since
 	retries, later, returned, again, fired, bestEffort atomic.Int64
 	outcomes                                           [channel.Streamed + 1]atomic.Int64
 	mu                                                 sync.Mutex
@@ -120,13 +120,14 @@ func (c *counters) drop(reason string) {
 }
 
 func (c *counters) read() Counts {
+	returned := c.returned.Load() // before received, which is never less
 	out := Counts{
 		InFlight: c.inFlight.Load(),
 		Sent:     c.outcomes[channel.Sent].Load(), Done: c.outcomes[channel.Finished].Load(),
 		Held: c.outcomes[channel.Held].Load(), Invalid: c.outcomes[channel.Invalid].Load(),
 		Expired: c.outcomes[channel.Expired].Load(), Dead: c.outcomes[channel.Buried].Load(),
-		Received: c.received.Load(), Released: c.released.Load(),
-		Retries: c.retries.Load(), Later: c.later.Load(), Returned: c.returned.Load(),
+		Received: c.received.Load() - returned, Released: c.released.Load(),
+		Retries: c.retries.Load(), Later: c.later.Load(), Returned: returned,
 		Again: c.again.Load(), Fired: c.fired.Load(), BestEffort: c.bestEffort.Load(),
 	}
 	c.mu.Lock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // The headers that a dead letter has beside those of the message it is a copy of.
@@ -77,6 +78,11 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 	o := w.outgoing()
 	o.Context, o.Topic, o.ID, o.Key, o.Payload = w.ctx, w.flow.prefix+string(in.step.policy.DeadLetter), x.ID(), x.Key(), p
 	o.Headers = slices.Concat(withoutDead(x.Headers()), w.deadHeaders(in, x, cause))
+	n := w.node()
+	n.letter, n.place, n.traced, o.Owner = true, in.step.letter, w.traced, n
+	if w.tracer != nil {
+		w.letter(o, n, x)
+	}
 	if w.flow.limits.CheckFields(p, o.Headers) == nil {
 		return
 	}
@@ -111,7 +117,7 @@ func (w *work) deadHeaders(in *inlet, x *channel.Entry, cause error) channel.Fie
 		{Name: DeadStep, Value: in.step.name},
 		{Name: DeadScope, Value: in.step.scope},
 		{Name: DeadError, Value: channel.Reason(cause)},
-		{Name: DeadClass, Value: w.class(cause)},
+		{Name: DeadClass, Value: w.class(cause).String()},
 		{Name: DeadAttempts, Value: strconv.Itoa(max(w.tries, 1))},
 		{Name: DeadFirst, Value: w.first.UTC().Format(time.RFC3339Nano)},
 		{Name: DeadLast, Value: w.last.UTC().Format(time.RFC3339Nano)},
@@ -136,17 +142,21 @@ func (w *work) deadHeaders(in *inlet, x *channel.Entry, cause error) channel.Fie
 }
 
 // class names the kind of error in a dead letter.
-func (w *work) class(err error) string {
+func (w *work) class(err error) tracing.Class {
 	if _, ok := errors.AsType[*panicError](err); ok {
-		return "panic"
+		return tracing.ClassPanic
+	}
+	ctx := w.ctx
+	if w.failedEnv != nil {
+		ctx = w.failedEnv.Context()
 	}
 	switch {
-	case channel.IsExpired(w.failedEnv.Context(), err):
-		return "expired"
+	case channel.IsExpired(ctx, err):
+		return tracing.ClassExpired
 	case channel.IsPermanent(err):
-		return "permanent"
+		return tracing.ClassPermanent
 	}
-	return "transient"
+	return tracing.ClassTransient
 }
 
 func withoutDead(fs channel.Fields) channel.Fields {
@@ -193,7 +203,7 @@ func (h *Handle) PutBack(ctx context.Context, letter *message.Message) error {
 		}
 		defer h.leave()
 		m.SetContext(ctx)
-		if err := h.flow.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
+		if err := h.tel.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
 			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
 		}
 		return nil

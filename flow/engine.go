@@ -27,7 +27,7 @@ func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subsc
 
 // Start is Run without waiting. What pub or sub cannot do for the flow is an error by name, never less.
 func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
-	h := f.handle(ctx, senderOf(pub))
+	h := f.handle(ctx, pub, sub)
 	subs, err := f.subscriptions(sub)
 	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func Into[T any](h *Handle, topic channel.Topic[T]) (Feed[T], error) {
 		a := channel.Arrival{Context: ctx, Topic: name, ID: id, Codecs: f.codecs, Body: body, HasBody: true}
 		for _, in := range ins {
 			a.Scope = in.step.scope
-			if err := f.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
+			if err := h.tel.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
 				return fmt.Errorf("feeding topic %s, step %s: %w", name, in.step.name, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // A Flow is a checked graph of steps. It is immutable and may be run several times, in one process or
@@ -27,9 +28,11 @@ type Flow struct {
 	pool      sync.Pool // *work
 	errs      []error   // while it is made
 	log       *slog.Logger
-	observer  observer // nil: nobody watches
-	poison    bool     // tests: works are spoiled after use instead of reused
-	roundTrip bool     // tests: direct hops write bodies and read them
+	tracing   tracing.Config
+	accounts  sync.Once // are observed
+	history   int       // steps that HeaderHistory lists; 0: it is not kept
+	poison    bool      // tests: works are spoiled after use instead of reused
+	roundTrip bool      // tests: direct hops write bodies and read them
 }
 
 const defaultMaxHops = 64
@@ -60,6 +63,7 @@ func New(name string, parts ...Part) (*Flow, error) {
 		s.resolve(d)
 	}
 	f.connect()
+	f.places()
 	f.check(d)
 	if err := errors.Join(f.errs...); err != nil {
 		return nil, err
@@ -101,6 +105,8 @@ type step struct {
 	inlets    []*inlet
 	outlets   []outlet
 	counts    counters
+
+	said, aggregate, letter *tracing.Place // of spans: a source's word, an aggregate, a dead letter
 }
 
 // An inlet is one way into a step.
@@ -114,6 +120,7 @@ type inlet struct {
 	clock      *channel.Timer
 	tombstones bool
 	broadcast  bool
+	place      *tracing.Place
 }
 
 // An outlet is one way out of a step.
@@ -122,6 +129,7 @@ type outlet struct {
 	pattern bool
 	cyclic  bool     // what goes out here can come back to a step of this flow
 	next    []*inlet // over a direct hop
+	place   *tracing.Place
 }
 
 // resolve gives the step what the flow's parts say for all, and its inlets and outlets.

@@ -9,12 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/channel"
 )
 
 // A Handle controls a flow that runs. Its methods are safe for concurrent use.
 type Handle struct {
 	flow *Flow
+	tel  *telemetry
 	pub  sender
 
 	ctx     context.Context //nolint:containedctx // Of clocks; ends last.
@@ -40,9 +43,9 @@ type Handle struct {
 }
 
 // handle makes a handle whose flow stops in good order when ctx ends.
-func (f *Flow) handle(ctx context.Context, pub sender) *Handle {
+func (f *Flow) handle(ctx context.Context, pub message.Publisher, sub message.Subscriber) *Handle {
 	h := &Handle{
-		flow: f, pub: pub, done: make(chan struct{}), hurried: make(chan struct{}), empty: make(chan struct{}),
+		flow: f, tel: f.telemetry(sub, pub), pub: senderOf(pub), done: make(chan struct{}), hurried: make(chan struct{}), empty: make(chan struct{}),
 		gates: map[string]chan struct{}{},
 	}
 	h.ctx, h.stop = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -337,7 +340,7 @@ func (h *Handle) fire(ctx context.Context, in *inlet, key string) error {
 	a := channel.Arrival{
 		Context: channel.Early(ctx), Scope: in.step.scope, ID: in.step.scope + "/" + key, Key: key, Codecs: h.flow.codecs, Tick: true,
 	}
-	if err := h.flow.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
+	if err := h.tel.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
 		return fmt.Errorf("releasing key %q of step %s: %w", key, in.step.name, err)
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 )
 
@@ -26,7 +25,7 @@ func Handler[T any](name string, block channel.Processor[T], pub message.Publish
 	if err := f.checkPublisher(pub); err != nil {
 		return nil, err
 	}
-	h := f.handle(context.Background(), senderOf(pub))
+	h := f.handle(context.Background(), pub, nil)
 	return h.handler(f.steps[0].inlets), nil
 }
 
@@ -60,32 +59,38 @@ func HandlerFunc[T any](name string, block channel.Processor[T]) (message.Handle
 	if s.shape.Effect != channel.Pure || len(s.outlets) != 1 || s.outlets[0].pattern {
 		return nil, f.errorf("%w", errPurely)
 	}
-	outlet := s.outlets[0].Topic
+	outlet, tel := s.outlets[0].Topic, f.telemetry()
+	s.outlets[0].place = created(s.outlets[0].place)
 	return func(m *message.Message) ([]*message.Message, error) {
 		if topic := message.PublishTopicFromCtx(m.Context()); topic != "" && topic != outlet {
 			return nil, f.errorf("%w: %s, not %s", errTopic, topic, outlet)
 		}
-		w := f.messageWork(s.inlets[0], m)
+		w := tel.messageWork(s.inlets[0], m)
 		w.tries = 1
 		w.env.SetAttempt(1)
+		if w.tracer != nil || w.meter != nil {
+			w.begin()
+		}
 		err := w.attempt()
 		if err == nil && len(w.settles) > 0 {
 			err = errSettle
 		}
 		if err != nil {
+			w.err = err
 			w.abandon(err)
 			w.back()
 			return nil, fmt.Errorf("flow %s, message %s: %w", name, m.UUID, err)
 		}
-		out := produced(w.outs)
+		out := w.produced()
 		w.end()
 		return out, nil
 	}, nil
 }
 
-func produced(outs []*adapters.Outgoing) (ms []*message.Message) {
-	for _, o := range outs {
+func (w *work) produced() (ms []*message.Message) {
+	for _, o := range w.outs {
 		ms = append(ms, watermill(o))
+		w.sent(o, nil)
 	}
 	return ms
 }

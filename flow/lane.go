@@ -174,7 +174,7 @@ func (l *lane) take(r *adapters.Record) {
 			Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: r.Headers,
 			Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil,
 		}
-		w := f.newWork(in, &a)
+		w := l.h.tel.newWork(in, &a)
 		if r.Again > 0 {
 			in.step.counts.again.Add(1)
 		}

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // A sender publishes without waiting, as adapters.BatchPublisher says.
@@ -24,6 +26,7 @@ func senderOf(pub message.Publisher) sender {
 	if pub == nil {
 		return noPublisher{}
 	}
+	pub = tracing.Untraced(pub) // a flow makes its own spans
 	if b, ok := adapters.As[adapters.BatchPublisher](pub); ok {
 		return b
 	}
@@ -122,6 +125,9 @@ func (w *work) start(pub sender, over func()) bool {
 		s.call = func(outs []*adapters.Outgoing) { s.done(len(outs)) }
 	}
 	s.over = over
+	if w.meter != nil {
+		w.sentAt = time.Now()
+	}
 	s.left.Store(int32(n) + 1) //nolint:gosec // A result holds fewer than 2^31 deliveries.
 	pub.Send(w.outs, s.call)
 	return s.left.Add(-1) == 0
@@ -169,7 +175,11 @@ func (w *work) driveSend(pub sender, stop <-chan struct{}) next {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	defer cancel(nil)
 	for _, o := range w.outs {
-		o.Context = ctx //nolint:fatcontext // It is handed on, not wrapped.
+		if w.tracer != nil {
+			o.Context = trace.ContextWithSpan(ctx, trace.SpanFromContext(o.Context)) //nolint:fatcontext // Each has its own.
+			continue
+		}
+		o.Context = ctx
 	}
 	through := make(chan struct{})
 	if !w.start(pub, func() { close(through) }) {

@@ -24,7 +24,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err
 	}
-	h := f.handle(context.Background(), senderOf(pub))
+	h := f.handle(context.Background(), pub, sub)
 	type handler struct {
 		name, topic string
 		sub         message.Subscriber
@@ -90,7 +90,7 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 			return errors.Join(channel.ErrStopped, context.Cause(ctx))
 		}
 		for _, in := range ins {
-			if err := h.flow.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
+			if err := h.tel.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
 				return fmt.Errorf("flow %s, step %s, message %s: %w", h.flow.name, in.step.name, m.UUID, err)
 			}
 		}
@@ -98,12 +98,12 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 	}
 }
 
-func (f *Flow) messageWork(in *inlet, m *message.Message) *work {
+func (t *telemetry) messageWork(in *inlet, m *message.Message) *work {
 	a := channel.Arrival{
 		Context: m.Context(), Topic: in.topic, Scope: in.step.scope, ID: m.UUID, Key: m.Metadata[channel.HeaderKey],
-		Headers: channel.Metadata(m.Metadata), Codecs: f.codecs, Payload: m.Payload,
+		Headers: channel.Metadata(m.Metadata), Codecs: t.flow.codecs, Payload: m.Payload,
 	}
-	w := f.newWork(in, &a)
+	w := t.newWork(in, &a)
 	w.native = m
 	return w
 }

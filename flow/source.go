@@ -19,14 +19,14 @@ func (in *inlet) isSource() bool { return in.step.source != nil && in.topic == "
 
 // open gives a source its way into the flow.
 func (h *Handle) open(s *step) {
-	in := &inlet{step: s, stage: channel.Erase(said{})}
+	in := &inlet{step: s, stage: channel.Erase(said{}), place: s.said}
 	s.source.Open(func(ctx context.Context, r channel.Result) error {
 		if err := h.enter(ctx, in); err != nil {
 			return fmt.Errorf("source %s: %w", s.name, err)
 		}
 		defer h.leave()
 		a := channel.Arrival{Context: ctx, Scope: s.scope, Codecs: h.flow.codecs, Body: &r, HasBody: true}
-		if err := h.flow.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
+		if err := h.tel.newWork(in, &a).drive(h.pub, h.hurried); err != nil {
 			return fmt.Errorf("source %s: %w", s.name, err)
 		}
 		return nil

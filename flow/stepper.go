@@ -15,12 +15,13 @@ import (
 // is the one that Run and AddTo drive.
 type Stepper struct {
 	flow *Flow
+	tel  *telemetry
 	pub  sender
 }
 
 // Stepper gives one. Pub must have published when its Publish, or Send, returns.
 func (f *Flow) Stepper(pub message.Publisher) *Stepper {
-	return &Stepper{flow: f, pub: senderOf(pub)}
+	return &Stepper{flow: f, tel: f.telemetry(pub), pub: senderOf(pub)}
 }
 
 // Topics lists the physical topics the flow reads.
@@ -50,7 +51,7 @@ func (s *Stepper) Arrive(topic string, m *message.Message) ([]*Attempt, error) {
 			continue
 		}
 		for _, in := range ins {
-			as = append(as, &Attempt{w: s.flow.messageWork(in, m), pub: s.pub, next: next{what: retry}})
+			as = append(as, &Attempt{w: s.tel.messageWork(in, m), pub: s.pub, next: next{what: retry}})
 		}
 	}
 	if as == nil {
@@ -75,7 +76,7 @@ func (s *Stepper) Due(ctx context.Context, now time.Time) ([]*Attempt, error) {
 				a := channel.Arrival{
 					Context: ctx, Scope: st.scope, ID: st.scope + "/" + key, Key: key, Codecs: s.flow.codecs, Tick: true,
 				}
-				as = append(as, &Attempt{w: s.flow.newWork(in, &a), pub: s.pub, next: next{what: retry}})
+				as = append(as, &Attempt{w: s.tel.newWork(in, &a), pub: s.pub, next: next{what: retry}})
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // verdict says what happens after a failed attempt: the one place that decides. The policy is that of
@@ -37,6 +38,7 @@ func (w *work) verdict() next {
 		return w.die(channel.Buried)
 	}
 	after = backoff.after(w.tries, random(w.env.UID(), w.tries))
+	w.event(tracing.EventRetry, w.err, after)
 	w.in.step.counts.retries.Add(1)
 	if s.policy.OnRetry != nil {
 		r := Retry{Flow: w.flow.name, Step: s.name, MessageID: w.env.ID(), Attempt: w.tries, Err: w.err, After: after}
@@ -64,6 +66,7 @@ func (w *work) later(after time.Duration) next {
 	if after <= 0 {
 		after = settlePause
 	}
+	w.event(tracing.EventLater, w.err, after)
 	w.tries--
 	w.in.step.counts.later.Add(1)
 	return next{what: retry, after: after}
@@ -84,10 +87,14 @@ func random(id channel.ID, attempt int) uint64 {
 // for want of a dead letter.
 func (w *work) die(outcome channel.Outcome) next {
 	cause := w.err
+	w.fire()
 	err := guard(func() error { return w.lastWord(cause, outcome, w.failed.step.shape.Failed) })
 	if _, later := channel.IsLater(err); err != nil && !later { // what Failed sends cannot be sent
 		w.abandon(err)
 		err = guard(func() error { return w.lastWord(errors.Join(cause, errFailedPanic, err), outcome, nil) })
+	}
+	if w.tracer != nil {
+		w.attempted(err)
 	}
 	if err == nil {
 		w.buried = true
@@ -118,7 +125,7 @@ var (
 // lastWord asks the failed block, buries what it names, and the message itself unless it is among that.
 func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel.Envelope, error) (channel.Result, error)) error {
 	in, e := w.failed, w.failedEnv
-	e.SetContext(w.ctx)                                                      // without its deadline: there is work left to do
+	e.SetContext(w.within())                                                 // without its deadline: there is work left to do
 	if outcome == channel.Expired && !errors.Is(cause, channel.ErrExpired) { // only the context says so
 		cause = errors.Join(channel.ErrExpired, cause)
 	}

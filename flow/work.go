@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // A work is everything one message that arrived causes, from its first attempt to its end: the core of
@@ -45,6 +48,8 @@ type work struct {
 	pubFails  int
 	buried    bool // what leaves is the dead letter
 
+	spans // who watches
+
 	sending sending
 
 	// The engine's.
@@ -62,11 +67,18 @@ type node struct {
 	env channel.Envelope
 	res channel.Result
 	in  *inlet // nil: it leaves
+
+	// Of what leaves.
+	letter  bool // a dead letter: env is none
+	traced  bool
+	pattern bool // its topic comes from a message
+	place   *tracing.Place
+	span    trace.Span // until it is published; nil: nobody sees it
 }
 
 // A departure is an envelope that leaves for a broker.
 type departure struct {
-	env    *channel.Envelope
+	node   *node
 	from   *inlet
 	cyclic bool
 }
@@ -87,9 +99,10 @@ type next struct {
 	after time.Duration
 }
 
-func (f *Flow) newWork(in *inlet, a *channel.Arrival) *work {
-	w := f.pool.Get().(*work) //nolint:forcetypeassert // The pool holds works only.
+func (t *telemetry) newWork(in *inlet, a *channel.Arrival) *work {
+	w := t.flow.pool.Get().(*work) //nolint:forcetypeassert // The pool holds works only.
 	w.in, w.ctx = in, a.Context
+	w.watch(t, a)
 	w.env.Arrive(a)
 	c := &in.step.counts
 	if in.clock != nil {
@@ -106,6 +119,9 @@ func (w *work) try() next {
 	w.clean()
 	w.tries++
 	w.env.SetAttempt(w.tries)
+	if w.tracer != nil || w.meter != nil {
+		w.begin()
+	}
 	w.err = w.attempt()
 	if w.err == nil {
 		return next{what: publish}
@@ -119,16 +135,21 @@ func (w *work) published() next {
 	left := w.outs[:0]
 	var permanent error
 	for _, o := range w.outs {
+		if w.meter != nil {
+			w.measureSend(o)
+		}
 		switch {
 		case o.Err == nil:
+			w.sent(o, nil)
 			w.spare = append(w.spare, o)
 			continue
 		case isBestEffort(o):
 			w.in.step.counts.bestEffort.Add(1)
+			w.sent(o, o.Err)
 			w.log().Warn("best-effort delivery lost", "topic", o.Topic, "error", o.Err)
 			w.spare = append(w.spare, o)
 			continue
-		case o.Owner == nil && errors.Is(o.Err, channel.ErrTooLarge): // a dead letter, and the publisher's limits are below the flow's
+		case isLetter(o) && errors.Is(o.Err, channel.ErrTooLarge): // a dead letter, and the publisher's limits are below the flow's
 			shrink(o)
 		case channel.IsPermanent(o.Err), o.NoWait && errors.Is(o.Err, adapters.ErrFull):
 			permanent = errors.Join(permanent, o.Err)
@@ -154,12 +175,19 @@ func (w *work) published() next {
 		w.log().Warn("publish failed, trying again until it succeeds", "topic", left[0].Topic, "error", left[0].Err)
 	}
 	w.err = left[0].Err
-	return next{what: resend, after: publishPause(w.pubFails)}
+	after := publishPause(w.pubFails)
+	w.resent(after)
+	return next{what: resend, after: after}
 }
 
 func isBestEffort(o *adapters.Outgoing) bool {
-	e, ok := o.Owner.(*channel.Envelope)
-	return ok && e.BestEffort()
+	n, ok := o.Owner.(*node)
+	return ok && n.env.BestEffort()
+}
+
+func isLetter(o *adapters.Outgoing) bool {
+	n, ok := o.Owner.(*node)
+	return ok && n.letter
 }
 
 // publishPause is the pause between tries of a publish: a broker's outage is not the message's fault.
@@ -188,6 +216,7 @@ func (w *work) settle() next {
 	if !later || after <= 0 {
 		after = settlePause
 	}
+	w.event(tracing.EventSettle, err, after)
 	return next{what: retry, after: after}
 }
 
@@ -211,6 +240,11 @@ func (w *work) runSettles(err error) error {
 
 // abandon lets go of everything a failed attempt claimed.
 func (w *work) abandon(err error) {
+	if w.tracer != nil {
+		for _, o := range w.outs {
+			w.sent(o, err)
+		}
+	}
 	_ = w.runSettles(err) // an abort that fails leaves a lease, which ends by itself
 	w.spare = append(w.spare, w.outs...)
 	clear(w.outs)
@@ -242,7 +276,7 @@ func (w *work) clean() {
 	clear(w.leaving)
 	clear(w.outs)
 	w.leaving, w.outs, w.tallies, w.buried = w.leaving[:0], w.outs[:0], w.tallies[:0], false
-	w.env.SetContext(w.ctx)
+	w.env.SetContext(w.within())
 }
 
 // poisoned is what tests find in an envelope that somebody kept.
@@ -257,6 +291,9 @@ func (w *work) stopping() bool { return w.ctx.Err() != nil }
 // end finishes the message: it is accounted for and may be acknowledged.
 func (w *work) end() {
 	s := w.in.step
+	if w.tracer != nil || w.meter != nil {
+		w.ended()
+	}
 	switch {
 	case w.buried:
 		for _, t := range w.tallies {
@@ -289,16 +326,17 @@ func (w *work) end() {
 func (w *work) back() {
 	if w.in.clock == nil {
 		c := &w.in.step.counts
-		c.inFlight.Add(-1)
-		c.received.Add(-1)
 		c.returned.Add(1)
+		c.inFlight.Add(-1)
 	}
+	w.over(returned, "", w.err)
 	w.free()
 }
 
 func (w *work) free() {
 	f := w.flow
 	w.clean()
+	w.forget()
 	if f.poison {
 		w.env.Arrive(poisoned())
 		return
@@ -337,7 +375,12 @@ func (w *work) outgoing() *adapters.Outgoing {
 }
 
 func (w *work) log() *slog.Logger {
-	return w.flow.logger().With("flow", w.flow.name, "step", w.in.step.name, "message_id", w.env.ID(), "attempt", w.tries)
+	l := w.flow.logger().With(tracing.LogFlow, w.flow.name, tracing.LogStep, w.in.step.name,
+		tracing.LogMessageID, tracing.Text(w.env.ID()), tracing.LogAttempt, w.tries)
+	if w.span != nil {
+		l = l.With(tracing.LogTraceID, w.span.SpanContext().TraceID().String())
+	}
+	return l
 }
 
 // tellLane gives the function that tells the work's lane that its sends are through.

@@ -50,6 +50,7 @@ func (s *aggregatorSuite) run(t *testing.T, in func(*testing.T, func(*testing.T)
 		{"idle", testAggregatorIdle},
 		{"due", testAggregatorDue},
 		{"changed", testAggregatorChanged},
+		{"open", testAggregatorOpen},
 		{"scopes", testAggregatorScopes},
 		{"remember", testAggregatorRemember},
 		{"late", testAggregatorLate},

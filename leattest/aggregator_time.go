@@ -114,6 +114,28 @@ func testAggregatorDue(t *testing.T, s *aggregatorStore) {
 	s.lists(false)
 }
 
+func testAggregatorOpen(t *testing.T, s *aggregatorStore) {
+	open := func(scope string, want int64) {
+		t.Helper()
+		if n, err := s.Open(t.Context(), scope); err != nil || n != want {
+			t.Fatalf("Open(%s): %d, %v; want %d", scope, n, err, want)
+		}
+	}
+	open(aggregatorScope, 0)
+	for i := range 5 {
+		s.add(s.request(fmt.Sprint("k", i), fmt.Sprint("m", i)), aggregator.Opened)
+		s.add(s.request(fmt.Sprint("k", i), fmt.Sprint("n", i)), aggregator.Opened)
+	}
+	open(aggregatorScope, 5)
+	open("flow/other", 0)
+	g := s.add(s.request("k0", "o"), aggregator.Completed).Group
+	open(aggregatorScope, 5) // it is complete, but it is still there
+	s.give(g)
+	open(aggregatorScope, 5)
+	s.release(s.claimed("k0", ""))
+	open(aggregatorScope, 4)
+}
+
 func testAggregatorChanged(t *testing.T, s *aggregatorStore) {
 	closed := func(c <-chan struct{}) bool { // soon
 		timer := time.NewTimer(s.lease / 2)

@@ -54,6 +54,13 @@ func (g groupsOf) Due(ctx context.Context, r channel.DueRequest) (channel.Due, e
 	return call(g.i, "due "+r.Scope, func() (channel.Due, error) { return g.s.Due(ctx, r) })
 }
 
+func (g groupsOf) Open(ctx context.Context, scope string) (int64, error) {
+	if g.i.Dead() {
+		return 0, ErrKilled
+	}
+	return g.s.Open(ctx, scope)
+}
+
 type marksOf struct {
 	i *Instance
 	s idempotency.Store

@@ -12,6 +12,7 @@ import (
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/flow"
+	"github.com/leat-go/leat/tracing"
 )
 
 // A Kit is a flow under test: it runs on its own engine, on a World instead of a broker, in the virtual
@@ -19,16 +20,19 @@ import (
 // their codec, as over a broker.
 //
 // When the test is over, what is in flight is waited for, for an hour of virtual time, and the flow is
-// drained. Then the test fails if the accounting of a step does not balance, if a message is left, or if
-// there is a dead letter that it never asked for.
+// drained. Then the test fails if the accounting of a step does not balance, if a message is left, if
+// there is a dead letter that it never asked for, or if its traces are not whole (see Traces.Check).
 type Kit struct {
 	// World is what the flow runs on. Its topics are physical: with the flow's Prefix.
 	World *World
 	// Handle controls the flow.
 	Handle *flow.Handle
+	// Traces has every span and measurement of the flow, unless its own flow.Tracing names providers.
+	Traces *Traces
 
 	t       testing.TB
 	flow    *flow.Flow
+	traced  bool
 	seen    int // dead letters the test knows of
 	drained bool
 }
@@ -50,7 +54,8 @@ func Run(t *testing.T, f *flow.Flow, test func(k *Kit)) {
 func Start(t testing.TB, f *flow.Flow) *Kit {
 	t.Helper()
 	f.RoundTrip()
-	k := &Kit{World: &World{}, t: t, flow: f}
+	k := &Kit{World: &World{}, Traces: &Traces{}, t: t, flow: f}
+	k.traced = f.Observe(k.Traces.Config())
 	i := k.World.Instance(0, false)
 	h, err := f.Start(context.WithoutCancel(t.Context()), i, i)
 	if err != nil {
@@ -87,6 +92,11 @@ func Send[T any](k *Kit, topic channel.Topic[T], id string, body T, headers ...s
 	payload, err := e.Payload()
 	if err != nil {
 		k.t.Fatalf("sending %s: %v", id, err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i] == "traceparent" {
+			k.Traces.From(headers[i+1])
+		}
 	}
 	k.World.Put(physical, id, string(payload), headers...)
 	synctest.Wait()
@@ -239,5 +249,24 @@ func (k *Kit) end() {
 	letters := k.letters()
 	for _, l := range letters[min(k.seen, len(letters)):] {
 		k.t.Errorf("dead letter %s, from step %s: %s (%s); a test that expects it asks for it with Dead", l.ID, l.Step, l.Error, l.Class)
+	}
+	if k.traced {
+		k.trace()
+	}
+}
+
+// trace judges the traces and the measurements.
+func (k *Kit) trace() {
+	k.t.Helper()
+	k.Traces.Check(k.t, k.flow)
+	k.Traces.Accounts(k.t, k.flow)
+	for name, c := range k.Counts() {
+		retries := 0
+		for _, s := range k.Traces.Of(k.flow, name) {
+			retries += s.Count(tracing.EventRetry)
+		}
+		if int64(retries) != c.Retries {
+			k.t.Errorf("step %s tried again %d times, and its spans tell of %d", name, c.Retries, retries)
+		}
 	}
 }

@@ -20,7 +20,11 @@ type Publisher struct {
 var (
 	_ message.Publisher       = (*Publisher)(nil)
 	_ adapters.BatchPublisher = (*Publisher)(nil)
+	_ adapters.System         = (*Publisher)(nil)
 )
+
+// System is "memory".
+func (*Publisher) System() string { return system }
 
 // A PublishError says what of a Publish was not taken, and why. The messages before Rest were.
 type PublishError struct {

@@ -24,6 +24,8 @@ var (
 	_ message.SubscribeInitializer = (*Subscriber)(nil)
 	_ adapters.Grouper             = (*Subscriber)(nil)
 	_ adapters.Claims              = (*Subscriber)(nil)
+	_ adapters.Lagger              = (*Subscriber)(nil)
+	_ adapters.System              = (*Subscriber)(nil)
 )
 
 // Group gives a subscriber for another group. It closes with this one, or alone.
@@ -78,6 +80,26 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	go sub.work()
 	return sub.messages, nil
 }
+
+// Lag is how many messages of the topic the group has not finished.
+func (s *Subscriber) Lag(topic string) int64 {
+	if s.broker.configure() != nil {
+		return 0
+	}
+	t := s.broker.lock(topic)
+	defer t.unlock()
+	for _, g := range t.groups {
+		if g.name == s.group && s.group != "" {
+			return int64(g.open)
+		}
+	}
+	return 0
+}
+
+// System is "memory".
+func (*Subscriber) System() string { return system }
+
+const system = "memory"
 
 // Close ends every subscription and claim of this subscriber and waits until they are gone: at most
 // DrainTimeout. It may be called again.

@@ -72,3 +72,7 @@ func (s groupStore) Due(ctx context.Context, r channel.DueRequest) (channel.Due,
 	r.Scope = s.scope(r.Scope)
 	return call(s.p, "due", "", func() (channel.Due, error) { return s.real.Due(ctx, r) })
 }
+
+func (s groupStore) Open(ctx context.Context, scope string) (int64, error) {
+	return s.real.Open(ctx, s.scope(scope))
+}

@@ -1,0 +1,198 @@
+package flow
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
+)
+
+// Tracing says how the flow is traced and measured. Default: tracing.Config{}, by the global
+// OpenTelemetry providers, free as long as nobody has set any.
+func Tracing(c tracing.Config) Part {
+	return partFunc(func(d *draft, s *step) {
+		if s != nil {
+			d.flow.wrong(s, "Tracing stands for the whole flow: give it to New")
+			return
+		}
+		d.flow.tracing = c
+	})
+}
+
+// A telemetry is how one run of a flow, on one broker, is traced and measured.
+type telemetry struct {
+	*tracing.Telemetry
+
+	flow   *Flow
+	first  sync.Once // the meter is there
+	labels map[*tracing.Place]*tracing.Labels
+}
+
+// unknown is what a Pub/Sub speaks to that does not say.
+const unknown = "watermill"
+
+// telemetry gives that of a run on the first of ends (a publisher, a subscriber) that knows what it is.
+func (f *Flow) telemetry(ends ...any) *telemetry {
+	system := unknown
+	for _, end := range ends {
+		if s, ok := adapters.As[adapters.System](end); ok {
+			system = s.System()
+			break
+		}
+	}
+	t := &telemetry{Telemetry: tracing.New(f.tracing, system), flow: f}
+	t.meter()
+	return t
+}
+
+// meter gives the meter, nil as long as nobody would see it.
+func (t *telemetry) meter() *tracing.Meter {
+	m := t.Meter()
+	if m == nil {
+		return nil
+	}
+	t.first.Do(func() {
+		t.labels = map[*tracing.Place]*tracing.Labels{}
+		for _, s := range t.flow.steps {
+			for _, in := range s.inlets {
+				t.labels[in.place] = m.Labels(in.place)
+			}
+			for i := range s.outlets {
+				t.labels[s.outlets[i].place] = m.Labels(s.outlets[i].place)
+			}
+			t.labels[s.letter] = m.Labels(s.letter)
+			t.labels[s.said] = m.Labels(s.said)
+		}
+		t.flow.accounts.Do(func() { m.Account(t.flow.books()) })
+	})
+	return m
+}
+
+// books are the accounts of the flow's steps.
+func (f *Flow) books() (books []tracing.Account) {
+	for _, s := range f.steps {
+		a := tracing.Account{Flow: f.name, Step: s.name, Read: s.book}
+		if open := s.shape.Open; open != nil {
+			a.Open = func(ctx context.Context) (n int64, err error) {
+				err = guard(func() (err error) {
+					n, err = open(ctx, s.scope)
+					return err
+				})
+				return n, err
+			}
+		}
+		books = append(books, a)
+	}
+	return books
+}
+
+// book is the step's accounting for metrics: as Counts, but that what was given back stays received and
+// counts as an outcome, so that no number ever falls.
+func (s *step) book() tracing.Book {
+	c := s.counts.read()
+	b := tracing.Book{
+		Received: c.Received + c.Returned, InFlight: c.InFlight, Dropped: maps.Clone(c.Dropped),
+		Outcomes: map[string]int64{returned: c.Returned},
+		Released: c.Released, Retries: c.Retries, Later: c.Later, Redelivered: c.Again, Fired: c.Fired, Lost: c.BestEffort,
+	}
+	for o, n := range map[channel.Outcome]int64{
+		channel.Sent: c.Sent, channel.Finished: c.Done, channel.Held: c.Held,
+		channel.Invalid: c.Invalid, channel.Expired: c.Expired, channel.Buried: c.Dead,
+	} {
+		b.Outcomes[outcomeName(o)] = n
+	}
+	return b
+}
+
+// returned is the outcome of a message that was given back.
+const returned = "returned"
+
+// outcomeName names an outcome as Counts does.
+func outcomeName(o channel.Outcome) string {
+	switch o { //nolint:exhaustive // The others have none.
+	case channel.Sent:
+		return "sent"
+	case channel.Finished:
+		return "done"
+	case channel.Held:
+		return "held"
+	case channel.Dropped:
+		return "dropped"
+	case channel.Invalid:
+		return "invalid"
+	case channel.Expired:
+		return "expired"
+	case channel.Buried:
+		return "dead"
+	}
+	return ""
+}
+
+// places gives every way in and out of the steps what its spans have in common.
+func (f *Flow) places() {
+	for _, s := range f.steps {
+		own := []attribute.KeyValue{attribute.String(tracing.Flow, f.name), attribute.String(tracing.Step, s.name)}
+		if s.shape.Pattern != "" {
+			own = append(own, attribute.String(tracing.Pattern, s.shape.Pattern))
+		}
+		place := func(op, of string, kvs ...attribute.KeyValue) *tracing.Place {
+			return &tracing.Place{Name: op + " " + of, Attributes: append(slices.Clip(own), kvs...)}
+		}
+		message := func(op, topic string, kvs ...attribute.KeyValue) *tracing.Place {
+			return place(op, f.prefix+topic, append([]attribute.KeyValue{
+				attribute.String(tracing.OperationName, op), attribute.String(tracing.OperationType, op),
+				attribute.String(destination(topic), f.prefix+topic),
+			}, kvs...)...)
+		}
+		for _, in := range s.inlets {
+			switch {
+			case in.clock != nil:
+				in.place = place(tracing.OpFire, s.name+"/"+in.name, attribute.String(tracing.Inlet, in.name))
+			case f.direct[in.topic]:
+				in.place = message(tracing.OpProcess, in.topic, attribute.Bool(tracing.Direct, true))
+			default:
+				in.place = message(tracing.OpProcess, in.topic, attribute.String(tracing.ConsumerGroup, s.group))
+			}
+			if in.name != "" && in.clock == nil {
+				in.place.Attributes = append(in.place.Attributes, attribute.String(tracing.Inlet, in.name))
+			}
+		}
+		for i := range s.outlets {
+			o := &s.outlets[i]
+			o.place = message(tracing.OpSend, o.Topic)
+			if o.Name != "" {
+				o.place.Attributes = append(o.place.Attributes, attribute.String(tracing.Route, o.Name))
+			}
+		}
+		s.letter = message(tracing.OpSend, string(s.policy.DeadLetter), attribute.Bool(tracing.Letter, true))
+		s.aggregate = place(tracing.OpAggregate, s.name)
+		s.said = place(tracing.OpSource, s.name)
+	}
+}
+
+// destination is the attribute of a topic, or of a pattern of topics.
+func destination(topic string) string {
+	if channel.IsPattern(topic) {
+		return tracing.Template
+	}
+	return tracing.Destination
+}
+
+// created is the place of an outlet whose messages a Watermill router publishes.
+func created(p *tracing.Place) *tracing.Place {
+	c := &tracing.Place{Name: tracing.OpCreate + strings.TrimPrefix(p.Name, tracing.OpSend)}
+	for _, kv := range p.Attributes {
+		if k := string(kv.Key); k == tracing.OperationName || k == tracing.OperationType {
+			kv.Value = attribute.StringValue(tracing.OpCreate)
+		}
+		c.Attributes = append(c.Attributes, kv)
+	}
+	return c
+}

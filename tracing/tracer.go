@@ -1,0 +1,228 @@
+package tracing
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// A Tracer makes the spans of a flow: what is whose child, what is linked, what travels in headers. For
+// drivers. It is safe for concurrent use.
+type Tracer struct {
+	Config
+
+	tracer trace.Tracer
+	prop   propagation.TextMapPropagator
+	fields []string // that it writes
+	system attribute.KeyValue
+
+	carry                        channel.Carrier
+	consumer, producer, internal []trace.SpanStartOption // so that a start allocates none
+	consumerRoot                 []trace.SpanStartOption
+}
+
+func newTracer(c Config, t trace.Tracer, system string) *Tracer {
+	consumer := trace.WithSpanKind(trace.SpanKindConsumer)
+	p := c.propagator()
+	x := &Tracer{
+		Config: c, tracer: t, prop: p, fields: p.Fields(), system: attribute.String(System, system),
+		consumer:     []trace.SpanStartOption{consumer},
+		consumerRoot: []trace.SpanStartOption{consumer, trace.WithNewRoot()},
+		producer:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
+		internal:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal)},
+	}
+	x.carry = x.headers
+	return x
+}
+
+// A Place is what all spans of one way into a step, or out of it, have in common.
+type Place struct {
+	Name       string
+	Attributes []attribute.KeyValue
+}
+
+// Arrived begins the span of a message that came over a broker, in the trace that its headers name. A
+// span in ctx counts only if it is of that trace, or of the message itself (see Config.Middleware): what
+// else a subscription's context has, such as the span of the program's start, is nobody's cause.
+func (t *Tracer) Arrived(ctx context.Context, e *channel.Envelope, p *Place) (context.Context, trace.Span) {
+	from, remote := t.extract(ctx, (*envelope)(e))
+	local := trace.SpanContextFromContext(ctx)
+	switch {
+	case ctx.Value(processing{}) != nil, remote.IsValid() && local.TraceID() == remote.TraceID():
+		return t.start(ctx, p, t.consumer)
+	case !remote.IsValid():
+		return t.start(ctx, p, t.consumerRoot)
+	case t.LinkHops || !t.FollowReplays && e.Get(channel.HeaderPutBack) != "":
+		return t.start(from, p, append(slices.Clip(t.consumerRoot), trace.WithLinks(trace.Link{SpanContext: remote})))
+	}
+	return t.start(from, p, t.consumer)
+}
+
+// Handed begins the span of a message that a caller hands in, as a child of the caller's.
+func (t *Tracer) Handed(ctx context.Context, p *Place) (context.Context, trace.Span) {
+	return t.start(ctx, p, t.internal)
+}
+
+// Inside begins a span within that of ctx.
+func (t *Tracer) Inside(ctx context.Context, p *Place) (context.Context, trace.Span) {
+	return t.start(ctx, p, t.internal)
+}
+
+// Leaving begins the span of a message that leaves.
+func (t *Tracer) Leaving(ctx context.Context, p *Place) (context.Context, trace.Span) {
+	return t.start(ctx, p, t.producer)
+}
+
+// Time begins the span of what time caused: a trace of its own.
+func (t *Tracer) Time(ctx context.Context, p *Place, at time.Time) (context.Context, trace.Span) {
+	return t.start(ctx, p, append(slices.Clip(t.internal), trace.WithNewRoot(), trace.WithTimestamp(at)))
+}
+
+// Aggregate begins the span of one message made of many: linked to each of the members, at most MaxLinks.
+// If all of them are of one trace it is in that trace, as a child of ctx's span if that is one of it (the
+// member that completed the group), else of the first member's; otherwise it begins a trace.
+func (t *Tracer) Aggregate(ctx context.Context, p *Place, members []channel.Entry, at time.Time) (context.Context, trace.Span) {
+	n, links, one := t.links(members)
+	opts := append(slices.Clip(t.internal), trace.WithLinks(links...))
+	if !at.IsZero() {
+		opts = append(opts, trace.WithTimestamp(at))
+	}
+	switch {
+	case len(links) == 0 || !one || t.LinkAggregates:
+		opts = append(opts, trace.WithNewRoot())
+	case trace.SpanContextFromContext(ctx).TraceID() != links[0].SpanContext.TraceID():
+		ctx = trace.ContextWithRemoteSpanContext(ctx, links[0].SpanContext)
+	}
+	ctx, span := t.start(ctx, p, opts)
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int(BatchCount, n))
+	}
+	return ctx, span
+}
+
+// links gives the number of members, links to the first MaxLinks of those that have a context, and
+// whether all are of one trace. One entry that was folded of many stands for all of them.
+func (t *Tracer) links(members []channel.Entry) (n int, links []trace.Link, one bool) {
+	one = true
+	add := func(sc trace.SpanContext) {
+		if !sc.IsValid() || len(links) > 0 && links[0].SpanContext.TraceID() != sc.TraceID() {
+			one = false
+		}
+		if sc.IsValid() && len(links) < MaxLinks {
+			links = append(links, trace.Link{SpanContext: sc})
+		}
+	}
+	for i := range members {
+		folded := members[i].Get(channel.HeaderMembers)
+		if folded == "" {
+			n++
+			add(t.ContextOf(&members[i]))
+			continue
+		}
+		of, carried := channel.Members(folded)
+		n += of
+		for _, fs := range carried {
+			_, sc := t.extract(context.Background(), getter{fs})
+			add(sc)
+		}
+		one = one && of == len(carried)
+	}
+	return n, links, one
+}
+
+func (t *Tracer) start(ctx context.Context, p *Place, opts []trace.SpanStartOption) (context.Context, trace.Span) {
+	ctx, span := t.tracer.Start(ctx, p.Name, opts...)
+	if span.IsRecording() {
+		span.SetAttributes(p.Attributes...)
+	}
+	return ctx, span
+}
+
+// Describe adds what a span says of its message.
+func (t *Tracer) Describe(span trace.Span, id, conversation string) {
+	if conversation == "" {
+		span.SetAttributes(t.system, attribute.String(MessageID, Text(id)))
+		return
+	}
+	span.SetAttributes(t.system, attribute.String(MessageID, Text(id)), attribute.String(Conversation, Text(conversation)))
+}
+
+// extract reads the context that headers carry, and gives it with ctx's values and without ctx's span.
+func (t *Tracer) extract(ctx context.Context, headers propagation.TextMapCarrier) (context.Context, trace.SpanContext) {
+	for _, name := range t.fields {
+		if headers.Get(name) == "" {
+			continue
+		}
+		from := ctx
+		if trace.SpanContextFromContext(ctx).IsValid() {
+			from = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+		}
+		from = t.prop.Extract(from, headers)
+		return from, trace.SpanContextFromContext(from)
+	}
+	return ctx, trace.SpanContext{}
+}
+
+// ContextOf gives the span context that an entry's headers carry.
+func (t *Tracer) ContextOf(x *channel.Entry) trace.SpanContext {
+	_, sc := t.extract(context.Background(), getter{x})
+	return sc
+}
+
+// Inject writes ctx's span context into headers, which it may change, in place of one they may have.
+func (t *Tracer) Inject(ctx context.Context, headers channel.Fields) channel.Fields {
+	s := setter{t.strip(headers)}
+	t.prop.Inject(ctx, &s)
+	return s.fields
+}
+
+// Replace is Inject of what a Carrier has given.
+func (t *Tracer) Replace(headers, carried channel.Fields) channel.Fields {
+	return append(t.strip(headers), carried...)
+}
+
+// strip takes a context away.
+func (t *Tracer) strip(headers channel.Fields) channel.Fields {
+	for _, name := range t.fields {
+		if headers.Get(name) != "" {
+			return slices.DeleteFunc(headers, func(f channel.Field) bool { return slices.Contains(t.fields, f.Name) })
+		}
+	}
+	return headers
+}
+
+// Carrier gives the headers that a context's span context travels in: what stores keep with a member.
+func (t *Tracer) Carrier() channel.Carrier { return t.carry }
+
+func (t *Tracer) headers(ctx context.Context) channel.Fields {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return nil
+	}
+	var s setter
+	t.prop.Inject(ctx, &s)
+	return s.fields
+}
+
+// Foreign reports that a message that leaves brings a context of its own, which is not overwritten: one
+// that whoever made it has set, and not one that it has from its cause.
+func (t *Tracer) Foreign(e *channel.Envelope) bool {
+	for _, name := range t.fields {
+		if own := e.Own(name); own != "" && (e.Cause() == nil || own != e.Cause().Get(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Fail marks a span as failed. The text must not quote a payload.
+func Fail(span trace.Span, class Class, text string) {
+	span.SetStatus(codes.Error, text)
+	span.SetAttributes(attribute.String(ErrorType, class.String()))
+}

@@ -1,0 +1,155 @@
+package tracing
+
+import (
+	"context"
+
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// processing marks the context of a message whose processing has a span.
+type processing struct{}
+
+// Middleware makes a process span around the handlers of a plain Watermill router, in the trace of the
+// message, and has what they produce go on in it. A flow in the same router (flow.AddTo, flow.Handler)
+// needs no middleware; with it, its spans are inside of this one's. It is safe for concurrent use.
+//
+//	r.AddMiddleware(tracing.Config{}.Middleware)
+func (c Config) Middleware(h message.HandlerFunc) message.HandlerFunc {
+	t := New(c, watermillSystem)
+	return func(m *message.Message) ([]*message.Message, error) {
+		x := t.Tracer()
+		if x == nil {
+			return h(m)
+		}
+		return x.handle(m, h)
+	}
+}
+
+const watermillSystem = "watermill"
+
+func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*message.Message, err error) {
+	was := m.Context()
+	topic := message.SubscribeTopicFromCtx(was)
+	var e channel.Envelope
+	e.Arrive(&channel.Arrival{Context: was, Topic: topic, ID: m.UUID, Headers: channel.Metadata(m.Metadata), Payload: m.Payload})
+	ctx, span := t.Arrived(was, &e, &Place{Name: OpProcess + " " + topic, Attributes: []attribute.KeyValue{
+		attribute.String(OperationName, OpProcess), attribute.String(OperationType, OpProcess), attribute.String(Destination, topic),
+	}})
+	if span.IsRecording() {
+		t.Describe(span, m.UUID, m.Metadata[channel.HeaderConversation])
+	}
+	m.SetContext(context.WithValue(ctx, processing{}, span))
+	defer func() {
+		m.SetContext(was)
+		if p := recover(); p != nil {
+			Fail(span, ClassPanic, "panic")
+			span.End()
+			panic(p) //nolint:forbidigo // It is the router's to recover.
+		}
+		span.End()
+	}()
+	out, err = h(m)
+	if err != nil {
+		Fail(span, ClassTransient, channel.Reason(err))
+	}
+	for _, p := range out {
+		if t.own(metadata(p.Metadata), m.Metadata) {
+			continue
+		}
+		t.prop.Inject(ctx, metadata(p.Metadata))
+		if !trace.SpanContextFromContext(p.Context()).IsValid() {
+			p.SetContext(trace.ContextWithSpan(p.Context(), span))
+		}
+	}
+	return out, err
+}
+
+// own reports that a message brings a context that it has not copied from its cause.
+func (t *Tracer) own(out metadata, in message.Metadata) bool {
+	for _, name := range t.fields {
+		if v := out[name]; v != "" && v != in[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// Publisher makes a send span for every message that a plain Watermill router, or anybody else,
+// publishes, and has it travel in the message's headers. The span is a child of that in the message's
+// context. A flow makes its own spans: give it the publisher itself, or this one, which it looks
+// through. It is safe for concurrent use if pub is.
+func (c Config) Publisher(pub message.Publisher) message.Publisher {
+	return &publisher{pub: pub, telemetry: New(c, watermillSystem)}
+}
+
+type publisher struct {
+	pub       message.Publisher
+	telemetry *Telemetry
+}
+
+// Unwrap gives the publisher that this one stands before.
+func (p *publisher) Unwrap() message.Publisher { return p.pub }
+
+// Publish publishes messages, each in a span.
+func (p *publisher) Publish(topic string, ms ...*message.Message) error {
+	t := p.telemetry.Tracer()
+	if t == nil {
+		return p.pub.Publish(topic, ms...) //nolint:wrapcheck // Nothing is to be added.
+	}
+	spans := make([]trace.Span, 0, len(ms))
+	for _, m := range ms {
+		if m.Metadata == nil {
+			m.Metadata = message.Metadata{}
+		}
+		ctx, span := t.Leaving(m.Context(), &Place{Name: OpSend + " " + topic, Attributes: []attribute.KeyValue{
+			attribute.String(OperationName, OpSend), attribute.String(OperationType, OpSend), attribute.String(Destination, topic),
+		}})
+		if span.IsRecording() {
+			t.Describe(span, m.UUID, m.Metadata[channel.HeaderConversation])
+		}
+		if !t.foreign(m) {
+			t.prop.Inject(ctx, metadata(m.Metadata))
+		}
+		spans = append(spans, span)
+	}
+	err := p.pub.Publish(topic, ms...)
+	for _, span := range spans {
+		if err != nil {
+			Fail(span, ClassPublish, channel.Reason(err))
+		}
+		span.End()
+	}
+	return err //nolint:wrapcheck // As above.
+}
+
+// foreign reports that a message brings another context than that of its own Context.
+func (t *Tracer) foreign(m *message.Message) bool {
+	_, sc := t.extract(context.Background(), metadata(m.Metadata))
+	return sc.IsValid() && !sc.Equal(trace.SpanContextFromContext(m.Context()).WithRemote(true))
+}
+
+// Close closes the publisher.
+func (p *publisher) Close() error {
+	if err := p.pub.Close(); err != nil {
+		return fmt.Errorf("closing a traced publisher: %w", err)
+	}
+	return nil
+}
+
+// Untraced gives the publisher below those that Config.Publisher has made. For drivers, which make spans
+// of their own.
+func Untraced(pub message.Publisher) message.Publisher {
+	for {
+		p, ok := pub.(*publisher)
+		if !ok {
+			return pub
+		}
+		pub = p.pub
+	}
+}
