@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -43,7 +44,7 @@ type ledger struct {
 type entry struct {
 	name, text string
 	state      state
-	letters    []*message.Message // dead ones, not yet taken
+	letters    []*message.Message // the dead ones of its messages: as long as there are any it isDead
 }
 
 func newLedger(out io.Writer) *ledger {
@@ -101,36 +102,40 @@ func (l *ledger) write(name, what, text string) {
 	}
 }
 
-// bury notes a dead letter: its order is dead, until the letter is put back.
+// bury notes a dead letter: its order waits until the letter is put back.
 func (l *ledger) bury(letter *message.Message) {
-	id := letter.Metadata[channel.HeaderKey]
 	l.mu.Lock()
-	if e := l.byID[id]; e != nil {
-		e.letters = append(e.letters, letter)
+	defer l.mu.Unlock()
+	e := l.byID[letter.Metadata[channel.HeaderKey]]
+	if e == nil || e.state != inFlight && e.state != isDead {
+		return
 	}
-	l.mu.Unlock()
-	l.set(id, isDead, letter.Metadata[flow.DeadStep]+": "+letter.Metadata[flow.DeadError])
+	e.letters = append(e.letters, letter)
+	if e.state == inFlight {
+		l.finish(e, isDead, letter.Metadata[flow.DeadStep]+": "+letter.Metadata[flow.DeadError])
+	}
 }
 
-// letters gives the dead letters since it was last asked, in the order in which their orders came.
+// letters gives the dead letters, in the order in which their orders came.
 func (l *ledger) letters() (all []*message.Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.all {
 		all = append(all, e.letters...)
-		e.letters = nil
 	}
 	return all
 }
 
-// reopen says that a letter is put back: its order is in flight again.
+// reopen notes that a letter is put back. With the last of them its order is in flight again.
 func (l *ledger) reopen(letter *message.Message) {
 	id := letter.Metadata[channel.HeaderKey]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.write(id, "put back", "for "+letter.Metadata[flow.DeadStep]+", after the shelf was counted")
 	l.putBack++
-	if e := l.byID[id]; e != nil && e.state == isDead {
+	e := l.byID[id]
+	e.letters = slices.DeleteFunc(e.letters, func(m *message.Message) bool { return m == letter })
+	if len(e.letters) == 0 {
 		e.state = inFlight
 		l.queue = append(l.queue, e)
 		l.open++

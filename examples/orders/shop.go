@@ -87,20 +87,23 @@ func (s *shop) take(number int, line []byte) error {
 	return nil
 }
 
-// settle waits until every order is done or in the dead letter. With repair, the shelves are counted then, and
-// what died at an inventory is put back, each letter once.
+// settle waits until every order is done or dead. With repair, the shelves are counted then, and what died at
+// an inventory is put back, each letter once.
 func (s *shop) settle(ctx context.Context, repair bool) error {
-	err := s.rest(ctx)
+	if err := s.rest(ctx); err != nil || !repair {
+		return err
+	}
 	back := map[string]bool{}
-	for letters := s.letters(); repair && err == nil && len(letters) > 0; letters = s.letters() {
-		s.widgets.Recount()
-		s.gadgets.Recount()
-		for _, m := range letters {
+	for again := true; again; {
+		again = false
+		for _, m := range s.letters() {
 			step := m.Metadata[flow.DeadStep]
 			if back[m.UUID] || step != widgetInventory && step != gadgetInventory {
-				continue // it stays dead
+				continue // its order stays dead
 			}
-			back[m.UUID] = true
+			again, back[m.UUID] = true, true
+			s.widgets.Recount()
+			s.gadgets.Recount()
 			if err := s.putBack(m); err != nil {
 				return err
 			}
@@ -109,7 +112,7 @@ func (s *shop) settle(ctx context.Context, repair bool) error {
 			}
 		}
 	}
-	return err
+	return nil
 }
 
 // putBack publishes a letter as it was before it died, for the step that it had arrived at alone.
