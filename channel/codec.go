@@ -23,9 +23,13 @@ type Codec interface {
 // JSON is encoding/json. It is the codec of every flow that names no other.
 type JSON struct{}
 
-// Encode is json.Marshal.
+// Encode is json.Marshal. Its error wraps that of encoding/json and names types, but no value.
 func (JSON) Encode(body any) ([]byte, error) {
-	return json.Marshal(body) //nolint:wrapcheck // The envelope names topic and type.
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, unwritten(err)
+	}
+	return b, nil
 }
 
 // Decode is json.Unmarshal. Its error wraps that of encoding/json and names type, field and offset, but
@@ -111,6 +115,20 @@ func discreetJSON(err error) error {
 		if u.Field != "" {
 			text += " of field " + u.Field
 		}
+	}
+	return &discreetError{text, err}
+}
+
+// unwritten gives an error of json.Marshal a text that quotes nothing of what was written: a bad
+// json.Number stands in it whole, and a type's own MarshalJSON may say what it likes.
+func unwritten(err error) error {
+	text := fmt.Sprintf("no JSON can be made of it: %T", err)
+	if u, ok := errors.AsType[*json.UnsupportedTypeError](err); ok {
+		text = fmt.Sprintf("no JSON can be made of type %v", u.Type)
+	} else if u, ok := errors.AsType[*json.UnsupportedValueError](err); ok && u.Value.IsValid() {
+		text = fmt.Sprintf("no JSON can be made of this value of type %v: infinite, not a number, or a circle", u.Value.Type())
+	} else if m, ok := errors.AsType[*json.MarshalerError](err); ok {
+		text = fmt.Sprintf("type %v refused to be written as JSON with a %T", m.Type, m.Err)
 	}
 	return &discreetError{text, err}
 }

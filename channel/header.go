@@ -1,7 +1,6 @@
 package channel
 
 import (
-	"encoding/json"
 	"fmt"
 	"iter"
 	"reflect"
@@ -210,6 +209,6 @@ func writeValue(v any) (string, error) {
 	case time.Time:
 		return v.Format(time.RFC3339Nano), nil
 	}
-	b, err := json.Marshal(v)
+	b, err := JSON{}.Encode(v)
 	return string(b), err
 }

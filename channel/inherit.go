@@ -25,6 +25,14 @@ func (e *Envelope) Get(name string) string {
 	}
 }
 
+// Members are those of the delivery that e comes from: see Delivery.Members.
+func (e *Envelope) Members() []Entry {
+	if e.x == nil {
+		return nil
+	}
+	return e.x.of
+}
+
 // Own gives a header that the delivery e comes from has set itself, "" if it has not. For drivers.
 func (e *Envelope) Own(name string) string {
 	value, _ := e.x.lookup(name)

@@ -22,7 +22,7 @@ type Counts struct {
 	Sent     int64
 	Done     int64
 	Held     int64
-	Dropped  map[string]int64 // by reason
+	Dropped  map[string]int64 // by reason: the first 64, the rest under OtherReasons
 	Invalid  int64
 	Expired  int64
 	Dead     int64
@@ -116,8 +116,18 @@ func (c *counters) drop(reason string) {
 	if c.dropped == nil {
 		c.dropped = map[string]int64{}
 	}
+	if _, known := c.dropped[reason]; !known && len(c.dropped) >= maxReasons {
+		reason = OtherReasons
+	}
 	c.dropped[reason]++
 }
+
+// maxReasons is how many reasons a step tells apart: one that has an id in it must not grow without end.
+const maxReasons = 64
+
+// OtherReasons is what messages are counted under that were dropped for more than 64 different reasons:
+// a reason says why, not which.
+const OtherReasons = "other reasons"
 
 func (c *counters) read() Counts {
 	returned := c.returned.Load() // before received, which is never less

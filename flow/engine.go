@@ -44,6 +44,7 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 			return nil, err
 		}
 	}
+	h.tel.start(subs)
 	h.begin(ctx)
 	return h, nil
 }

@@ -74,6 +74,7 @@ func (h *Handle) begin(ctx context.Context) {
 		<-h.empty
 		h.clocks.Wait()
 		unhook()
+		h.tel.stop()
 		close(h.done)
 	}()
 }

@@ -26,6 +26,7 @@ func Handler[T any](name string, block channel.Processor[T], pub message.Publish
 		return nil, err
 	}
 	h := f.handle(context.Background(), pub, nil)
+	h.tel.start(nil)
 	return h.handler(f.steps[0].inlets), nil
 }
 
@@ -59,8 +60,9 @@ func HandlerFunc[T any](name string, block channel.Processor[T]) (message.Handle
 	if s.shape.Effect != channel.Pure || len(s.outlets) != 1 || s.outlets[0].pattern {
 		return nil, f.errorf("%w", errPurely)
 	}
-	outlet, tel := s.outlets[0].Topic, f.telemetry()
 	s.outlets[0].place = created(s.outlets[0].place)
+	outlet, tel := s.outlets[0].Topic, f.telemetry()
+	tel.start(nil)
 	return func(m *message.Message) ([]*message.Message, error) {
 		if topic := message.PublishTopicFromCtx(m.Context()); topic != "" && topic != outlet {
 			return nil, f.errorf("%w: %s, not %s", errTopic, topic, outlet)

@@ -25,6 +25,7 @@ func History() Part {
 }
 
 // history is what the message that leaves has come through: the steps before it arrived, and those since.
+// What a clock made of a group has that of its first member.
 func (w *work) history(leaves *channel.Envelope) string {
 	var since []string
 	e := leaves.Cause()
@@ -32,6 +33,9 @@ func (w *work) history(leaves *channel.Envelope) string {
 		since = append(since, strings.ReplaceAll(e.Scope(), " ", "%20"))
 	}
 	past := leaves.Root().Get(channel.HeaderHistory)
+	if members := leaves.Members(); past == "" && len(members) > 0 {
+		past = members[0].Get(channel.HeaderHistory)
+	}
 	var steps []string
 	if past != "" {
 		steps = strings.Split(past, " ")

@@ -59,8 +59,10 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 			h.open(s)
 		}
 	}
+	h.tel.start(subs)
 	context.AfterFunc(h.ctx, func() {
 		<-h.empty
+		h.tel.stop()
 		close(h.done)
 	})
 	return h, nil

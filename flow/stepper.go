@@ -21,7 +21,9 @@ type Stepper struct {
 
 // Stepper gives one. Pub must have published when its Publish, or Send, returns.
 func (f *Flow) Stepper(pub message.Publisher) *Stepper {
-	return &Stepper{flow: f, tel: f.telemetry(pub), pub: senderOf(pub)}
+	s := &Stepper{flow: f, tel: f.telemetry(pub), pub: senderOf(pub)}
+	s.tel.start(nil)
+	return s
 }
 
 // Topics lists the physical topics the flow reads.

@@ -33,6 +33,10 @@ type telemetry struct {
 	flow   *Flow
 	first  sync.Once // the meter is there
 	labels map[*tracing.Place]*tracing.Labels
+
+	mu       sync.Mutex
+	backlogs []tracing.Backlog // nil: over, or not begun
+	unwatch  func()            // nil: nobody watches them
 }
 
 // unknown is what a Pub/Sub speaks to that does not say.
@@ -47,9 +51,44 @@ func (f *Flow) telemetry(ends ...any) *telemetry {
 			break
 		}
 	}
-	t := &telemetry{Telemetry: tracing.New(f.tracing, system), flow: f}
+	return &telemetry{Telemetry: tracing.New(f.tracing, system), flow: f}
+}
+
+// start has the accounting, and the lag of subscriptions that know it, observed from now on, or from when
+// there is somebody to observe it.
+func (t *telemetry) start(subs []*subscription) {
+	t.mu.Lock()
+	for _, s := range subs {
+		l, ok := adapters.As[adapters.Lagger](s.sub)
+		if !ok {
+			continue
+		}
+		for topic := range s.topics {
+			t.backlogs = append(t.backlogs, tracing.Backlog{Topic: topic, Group: s.group, Read: func() int64 { return l.Lag(topic) }})
+		}
+	}
+	t.mu.Unlock()
 	t.meter()
-	return t
+}
+
+// watchBacklogs begins to observe them.
+func (t *telemetry) watchBacklogs(m *tracing.Meter) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.backlogs) > 0 {
+		t.unwatch = m.Backlogs(t.backlogs)
+	}
+}
+
+// stop ends what speaks of the run alone. The accounting stays.
+func (t *telemetry) stop() {
+	t.mu.Lock()
+	unwatch := t.unwatch
+	t.unwatch, t.backlogs = nil, nil
+	t.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
 }
 
 // meter gives the meter, nil as long as nobody would see it.
@@ -71,6 +110,7 @@ func (t *telemetry) meter() *tracing.Meter {
 			t.labels[s.said] = m.Labels(s.said)
 		}
 		t.flow.accounts.Do(func() { m.Account(t.flow.books()) })
+		t.watchBacklogs(m)
 	})
 	return m
 }
