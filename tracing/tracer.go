@@ -55,10 +55,11 @@ func (t *Tracer) Arrived(ctx context.Context, e *channel.Envelope, p *Place) (co
 	from, remote := t.extract(ctx, (*envelope)(e))
 	local := trace.SpanContextFromContext(ctx)
 	switch {
-	case ctx.Value(processing{}) != nil, remote.IsValid() && local.TraceID() == remote.TraceID():
+	case ctx.Value(processing{}) != nil,
+		remote.IsValid() && local.TraceID() == remote.TraceID() && local.SpanID() != remote.SpanID(): // else it is the sender's own
 		return t.start(ctx, p, t.consumer)
 	case !remote.IsValid():
-		return t.start(ctx, p, t.consumerRoot)
+		return t.start(from, p, t.consumerRoot) // from: it may have baggage
 	case t.LinkHops || !t.FollowReplays && e.Get(channel.HeaderPutBack) != "":
 		return t.start(from, p, append(slices.Clip(t.consumerRoot), trace.WithLinks(trace.Link{SpanContext: remote})))
 	}
