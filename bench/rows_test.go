@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/leat-go/leat/bench/measure"
+	"github.com/leat-go/leat/channel"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// different is more ids than a test uses.
+const different = 50_000
+
+func contestants(r *measure.Row) map[string]measure.Contestant {
+	all := map[string]measure.Contestant{}
+	if r.Ceiling != nil {
+		all["ceiling, "+r.Ceiling.Name] = *r.Ceiling
+	}
+	if r.Rival != nil {
+		all["rival, "+r.Rival.Name] = *r.Rival
+	}
+	for _, o := range r.Ours {
+		all["ours, "+o.Name] = o.Contestant
+	}
+	return all
+}
+
+// few is how many messages a test gives a row: whole groups of an aggregator.
+func few(r *measure.Row) int {
+	if r.Count > 0 {
+		return keys * groupSize / max(r.Units, 1)
+	}
+	return 200
+}
+
+// Everybody does all of the work, more than once, and leaves nothing behind: messages are counted where
+// they come out.
+func TestContestantsDoTheirWork(t *testing.T) {
+	for _, r := range allRows(different) {
+		for name, c := range contestants(&r) {
+			t.Run(r.Name+"/"+name, func(t *testing.T) {
+				l, err := c.Open(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := few(&r)
+				for run := 1; run <= 2; run++ {
+					if err := l.Run(t.Context(), n); err != nil {
+						t.Fatal(err)
+					}
+					if got, want := l.Done(), int64(run*n*max(r.Units, 1)); got != want {
+						t.Errorf("after run %d, %d came out, want %d", run, got, want)
+					}
+				}
+				if l.Close != nil {
+					if err := l.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The rows as they are measured, for as short as can be.
+func TestRowsAreMeasured(t *testing.T) {
+	rows := allRows(different)
+	names := map[string]bool{}
+	for i := range rows {
+		if names[rows[i].Name] {
+			t.Errorf("two rows are called %q", rows[i].Name)
+		}
+		names[rows[i].Name] = true
+		rows[i].Count = few(&rows[i])
+		if rows[i].Slice > 0 {
+			rows[i].Slice = 2 * time.Millisecond
+		}
+	}
+	rep, err := measure.Run(t.Context(), rows, measure.Options{Rounds: 1, Time: 2 * time.Millisecond})
+	if err := errors.Join(err, rep.Err()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rep.Rows {
+		res := &rep.Rows[i]
+		if len(res.Ours) != len(rows[i].Ours) {
+			t.Errorf("%s: %d of ours in the report, want %d", res.Name, len(res.Ours), len(rows[i].Ours))
+		}
+		for _, j := range res.Ours {
+			if j.Rate.Median <= 0 || len(j.Verdicts) == 0 && j.Why == "" {
+				t.Errorf("%s, %s: rate %v, no must and no reason", res.Name, j.Name, j.Rate.Median)
+			}
+		}
+	}
+}
+
+// The musts are the project's; an edit of a row must not lose them.
+func TestMusts(t *testing.T) {
+	got := map[string]measure.Must{}
+	for _, r := range allRows(different) {
+		for _, o := range r.Ours {
+			got[r.Name+": "+o.Name] = o.Must
+		}
+	}
+	for name, want := range map[string]measure.Must{
+		"in memory, two hops, strict order, 64 messages under way: AddTo":                             {Rival: 1.8},
+		"in memory, two hops, strict order, a publisher that never waits: flow.Run":                   {Rival: 3},
+		"in memory, the channel alone, publish to ack, 64 messages under way: memory.Broker, Ordered": {Rival: 4, Allocations: 7},
+	} {
+		if got[name] != want {
+			t.Errorf("%s: must %+v, want %+v", name, got[name], want)
+		}
+	}
+}
+
+func TestIdentitiesDiffer(t *testing.T) {
+	const n = 10_000
+	id := (&identities{n: n}).get()
+	seen := map[string]bool{}
+	for i := range n {
+		seen[id(i)] = true
+		if channel.IDOf(id(i)).String() != id(i) {
+			t.Fatalf("%s is no UUID", id(i))
+		}
+	}
+	if len(seen) != n || id(n) != id(0) {
+		t.Fatalf("%d different ids of %d; the one after the last is %s", len(seen), n, id(n))
+	}
+}
