@@ -122,15 +122,13 @@ func discreetJSON(err error) error {
 // unwritten gives an error of json.Marshal a text that quotes nothing of what was written: a bad
 // json.Number stands in it whole, and a type's own MarshalJSON may say what it likes.
 func unwritten(err error) error {
-	text := fmt.Sprintf("no JSON can be made of it: %T", err)
-	if u, ok := errors.AsType[*json.UnsupportedTypeError](err); ok {
-		text = fmt.Sprintf("no JSON can be made of type %v", u.Type)
-	} else if u, ok := errors.AsType[*json.UnsupportedValueError](err); ok && u.Value.IsValid() {
-		text = fmt.Sprintf("no JSON can be made of this value of type %v: infinite, not a number, or a circle", u.Value.Type())
-	} else if m, ok := errors.AsType[*json.MarshalerError](err); ok {
-		text = fmt.Sprintf("type %v refused to be written as JSON with a %T", m.Type, m.Err)
+	switch e := err.(type) { //nolint:errorlint // What is wrapped below is a type's own.
+	case *json.UnsupportedTypeError, *json.UnsupportedValueError: // a type, or one of NaN and infinity
+		return err
+	case *json.MarshalerError:
+		return &discreetError{fmt.Sprintf("type %v refused to be written as JSON with a %T", e.Type, e.Err), err}
 	}
-	return &discreetError{text, err}
+	return &discreetError{fmt.Sprintf("a value refused to be written as JSON with a %T", err), err}
 }
 
 // A discreetError has a text of its own; what it wraps may quote a message and is for matching alone.
