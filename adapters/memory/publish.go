@@ -82,7 +82,7 @@ func (p *Publisher) check(topic string, messages []*message.Message) error {
 			bytes += len(k) + len(v)
 		}
 		if err := b.conf.withinLimits(m.Payload, len(m.Metadata), bytes, func() channel.Headers { return channel.Metadata(m.Metadata) }); err != nil {
-			return fmt.Errorf("message %d (%s): %w", i, m.UUID, err)
+			return fmt.Errorf("message %d (%q): %w", i, m.UUID, err)
 		}
 	}
 	return nil
