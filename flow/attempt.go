@@ -240,7 +240,18 @@ type panicError struct {
 	stack []byte
 }
 
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+// Error has what the panic's value says of itself. Of a value that says nothing it has the type: printed
+// with %v, it would show what is in it, and that may be a message.
+func (p *panicError) Error() string {
+	switch p.value.(type) {
+	case error, string, fmt.Stringer:
+		return fmt.Sprintf("panic: %v", p.value)
+	}
+	return fmt.Sprintf("panic: a %T", p.value)
+}
+
+// GoString is Error, for %#v.
+func (p *panicError) GoString() string { return p.Error() }
 
 // Unwrap gives the panic's value if it is an error.
 func (p *panicError) Unwrap() error {

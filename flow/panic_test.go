@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -229,4 +230,39 @@ func TestSettlesNestAndRunOnce(t *testing.T) {
 			t.Errorf("\n got %s\nwant %s", got, want)
 		}
 	})
+}
+
+// A panic's value may be a message: its text is in logs, spans and dead letters, so it is the type alone,
+// unless the value says of itself what it is.
+func TestAPanicQuotesNoValue(t *testing.T) {
+	const secret = "s3cr3t"
+	for what, x := range map[string]struct {
+		value any
+		want  string
+	}{
+		"a struct":   {parcel{ID: secret}, "panic: a flow_test.parcel"},
+		"a pointer":  {&parcel{ID: secret}, "panic: a *flow_test.parcel"},
+		"bytes":      {[]byte(secret), "panic: a []uint8"},
+		"an error":   {errFlaky, "panic: flaky"},
+		"a text":     {"boom", "panic: boom"},
+		"a Stringer": {time.Second, "panic: 1s"},
+	} {
+		everyWay(t, func(t *testing.T, how string) {
+			var told error
+			policy := quick()
+			policy.OnRetry = func(r flow.Retry) { told = r.Err }
+			r := newRig(t, how, policy, flow.Step("a", arrivals, endpoint.Do(func(context.Context, parcel) error { panic(x.value) })))
+			r.give("arrivals", "", parcel{ID: "p1"})
+			r.wait(time.Minute)
+			letters := r.on("dead")
+			if len(letters) != 1 || letters[0].Headers[flow.DeadError] != x.want {
+				t.Errorf("%s: the dead letters are %v; want one of %q", what, letters, x.want)
+			}
+			for _, verb := range []string{"%v", "%+v", "%#v"} {
+				if text := fmt.Sprintf(verb, told); strings.Contains(text, secret) {
+					t.Errorf("%s: %s of the error is %s", what, verb, text)
+				}
+			}
+		}, claims)
+	}
 }
