@@ -65,13 +65,13 @@ func TestTraceAttemptSpans(t *testing.T) {
 		r.wait(time.Minute)
 		r.looks(`
 process arrivals @sort = sent, retry
-	attempt @sort
+	attempt sort @sort
 		process sorted @end direct = done
-	attempt @sort ! transient
+	attempt sort @sort ! transient
 		process sorted @end direct ! transient
 `)
 		var tries []string
-		for _, s := range all(r.traces.Spans(), "attempt") {
+		for _, s := range all(r.traces.Spans(), "attempt sort") {
 			tries = append(tries, s.Get(tracing.Attempt))
 		}
 		if slices.Sort(tries); !slices.Equal(tries, []string{"1", "2"}) {
