@@ -159,6 +159,17 @@ func (l *ledger) rest(ctx context.Context) error {
 	}
 }
 
+// places gives the place of each order, as they came.
+func (l *ledger) places() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	places := map[string]int{}
+	for i, e := range l.all {
+		places[e.name] = i
+	}
+	return places
+}
+
 // count says how many orders are in each state.
 func (l *ledger) count() (received int, in map[state]int, putBack int) {
 	l.mu.Lock()

@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/leat-go/leat/flow"
 )
 
 // The exit codes.
@@ -44,7 +46,13 @@ func (p program) run(ctx context.Context) int {
 	if err != nil {
 		return p.fail(exitUsage, err)
 	}
-	s, err := openShop(newLedger(p.Stdout))
+	var spans *tracer
+	var more []flow.Part
+	if c.Trace {
+		spans = newTracer(c.Times)
+		more = append(more, spans.part())
+	}
+	s, err := openShop(newLedger(p.Stdout), more...)
 	if err != nil {
 		return p.fail(exitFailed, err)
 	}
@@ -74,6 +82,11 @@ func (p program) run(ctx context.Context) int {
 	}
 	if err := s.close(ending); err != nil {
 		code = max(code, p.fail(exitFailed, err))
+	}
+	if spans != nil {
+		if err := spans.write(p.Stdout, s.ledger); err != nil {
+			code = max(code, p.fail(exitFailed, err))
+		}
 	}
 	text, balanced := s.accounting()
 	if _, err := fmt.Fprintln(p.Stdout, text); err != nil || !balanced {

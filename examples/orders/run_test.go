@@ -134,6 +134,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"-orders", path}, 0, " balanced\n", ""},
 		{[]string{"-h"}, 0, "", "Orders takes"},
 		{[]string{"-x"}, 2, "", "orders: flag provided but not defined: -x (-help lists the flags)\n"},
+		{[]string{"-times"}, 2, "", "orders: -times is for -trace (-help lists the flags)\n"},
 		{[]string{"file"}, 2, "", `orders: unexpected argument "file": name a file with -orders`},
 		{[]string{"-orders", path + "x"}, 2, "", "orders: orders cannot be read: open "},
 		{[]string{"-orders", dir}, 2, " balanced\n", "orders: orders cannot be read: line 1: read "},
