@@ -54,9 +54,8 @@ func hasMember(names map[string]bool, name string) bool {
 func TestOptionsExist(t *testing.T) {
 	c := readCode(t)
 	tables := 0
-	for _, p := range patternPages(t) {
-		_, sections := p.sections()
-		lines := strings.Split(sections["Options"], "\n")
+	for _, p := range pages(t) {
+		lines := strings.Split(p.prose(), "\n")
 		var pkg, typ string
 		for i, line := range lines {
 			if head := i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|---"); head || !strings.HasPrefix(line, "|") {

@@ -84,6 +84,9 @@ func charge(_ context.Context, p Payment) error {
 	return nil
 }
 
+// traces is told of the spans of a flow that run has run: see TestPagesSayWhatTracesSay.
+var traces func([]leattest.Span)
+
 // run runs a flow without a broker, in virtual time: leattest.Run, for an example, which has no test.
 func run(declare func() (*flow.Flow, error), test func(k *leattest.Kit)) {
 	f, err := declare()
@@ -92,7 +95,13 @@ func run(declare func() (*flow.Flow, error), test func(k *leattest.Kit)) {
 		return
 	}
 	t := new(testing.T)
-	leattest.Run(t, f, test)
+	leattest.Run(t, f, func(k *leattest.Kit) {
+		test(k)
+		if traces != nil {
+			k.Drain()
+			traces(k.Traces.Spans())
+		}
+	})
 	if t.Failed() {
 		fmt.Println("the test failed")
 	}

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -50,37 +49,56 @@ func snippets(t *testing.T) (all []snippet) {
 func TestSnippetsBuildAndRun(t *testing.T) {
 	all := snippets(t)
 	dir := userModule(t)
+	var fragments []snippet
 	for _, s := range all {
 		text := s.text
 		if !s.program {
+			fragments = append(fragments, s)
 			text = s.framed(t)
 		} else if neat, err := format.Source([]byte(text)); err != nil || string(neat) != text {
 			t.Errorf("%s: its program is not as gofmt writes it: %v", s.page, err)
 		}
-		if err := os.Mkdir(filepath.Join(dir, s.name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, s.name, "main.go"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(dir, s.name), text)
 	}
+	if len(fragments) == 0 || len(fragments) == len(all) {
+		t.Errorf("%d of %d snippets are fragments: the test looks at the wrong blocks", len(fragments), len(all))
+	}
+	write(t, filepath.Join(dir, "fragments"), runner(fragments))
 	bin := filepath.Join(dir, "bin") + string(filepath.Separator)
 	if _, err := command(t, dir, "go", "build", "-o", bin, "./..."); err != nil {
 		t.Fatalf("%v\n%s", err, where(all))
 	}
+	if _, err := command(t, dir, bin+"fragments"); err != nil {
+		t.Errorf("%v\n%s", err, where(all))
+	}
 	for _, s := range all {
-		out, err := command(t, dir, bin+s.name)
-		if err != nil {
-			t.Errorf("%s: %v, in\n%s", s.page, err, s.text)
+		if !s.program {
+			continue
 		}
-		if s.program && out != s.prints {
-			t.Errorf("%s: its program prints\n%s\nand not\n%s", s.page, out, s.prints)
+		if out, err := command(t, dir, bin+s.name); err != nil || out != s.prints {
+			t.Errorf("%s: its program prints\n%s\nand not\n%s: %v", s.page, out, s.prints, err)
 		}
 	}
-	program := func(s snippet) bool { return s.program }
-	if !slices.ContainsFunc(all, program) || !slices.ContainsFunc(all, func(s snippet) bool { return !s.program }) {
-		t.Errorf("no program or no fragment among %d snippets: the test looks at the wrong blocks", len(all))
+}
+
+func write(t *testing.T, dir, program string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runner is a program that runs every fragment: to link one is cheaper than to link each.
+func runner(fragments []snippet) string {
+	var imports, calls strings.Builder
+	for _, s := range fragments {
+		fmt.Fprintf(&imports, "import %s \"example.com/shop/%[1]s\"\n", s.name)
+		fmt.Fprintf(&calls, "if err := %s.Run(); err != nil {\nlog.Fatal(\"%[1]s: \", err)\n}\n", s.name)
+	}
+	return "package main\nimport \"log\"\n" + imports.String() + "func main() {\n" + calls.String() + "}\n"
 }
 
 func where(all []snippet) string {
@@ -91,14 +109,42 @@ func where(all []snippet) string {
 	return b.String()
 }
 
-// framed puts a fragment into a program that has what it speaks of.
+// framed puts a fragment into a package that has what it speaks of.
 func (s snippet) framed(t *testing.T) string {
 	t.Helper()
 	frame, err := os.ReadFile("testdata/fragment.go.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Replace(string(frame), "//FRAGMENT", s.text+s.uses(t), 1)
+	return prune(t, strings.Replace(string(frame), "//FRAGMENT", s.text+s.uses(t), 1))
+}
+
+// prune takes the imports out that a file does not use.
+func prune(t *testing.T, program string) string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "main.go", program, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatalf("%v, in\n%s", err, program)
+	}
+	used := map[string]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if x, ok := n.(*ast.SelectorExpr); ok {
+			if id, ok := x.X.(*ast.Ident); ok {
+				used[id.Name] = true
+			}
+		}
+		return true
+	})
+	for _, im := range file.Imports {
+		name, line := path.Base(strings.Trim(im.Path.Value, `"`)), "\t"+im.Path.Value+"\n"
+		if im.Name != nil {
+			name, line = im.Name.Name, "\t"+im.Name.Name+" "+im.Path.Value+"\n"
+		}
+		if !used[name] {
+			program = strings.Replace(program, line, "", 1)
+		}
+	}
+	return program
 }
 
 // uses uses, at the end of a fragment, the variables that it declares: a reader knows what they are for.
@@ -142,8 +188,12 @@ func userModule(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := os.ReadFile("testdata/user.mod") // what the pages use and the library does not
+	if err != nil {
+		t.Fatal(err)
+	}
 	requires := strings.SplitN(string(mod), "\n", 2)[1]
-	user := "module example.com/shop\n" + requires +
+	user := "module example.com/shop\n" + requires + string(more) +
 		"\nrequire github.com/leat-go/leat v0.0.0\nreplace github.com/leat-go/leat => " + here + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(user), 0o600); err != nil {
 		t.Fatal(err)

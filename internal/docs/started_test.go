@@ -1,11 +1,15 @@
 package docs
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
 	"github.com/leat-go/leat/idempotency"
 	"github.com/leat-go/leat/leattest"
@@ -48,5 +52,31 @@ func TestByRegion(t *testing.T) {
 func TestMyStoreConforms(t *testing.T) {
 	leattest.IdempotencyStore(t, func(*testing.T) idempotency.Store {
 		return &idempotency.Memory{} // NewMyStore(t)
+	})
+}
+
+// Every arrow of the drawing is walked by some trace: orders that are invoiced and mailed, and one that
+// dies.
+func TestEveryArrowIsWalked(t *testing.T) {
+	f, err := flow.New("shop",
+		flow.Step("invoice", Incoming, translator.Map(toInvoice, Invoices)),
+		flow.Step("mail", Invoices, endpoint.Do(func(_ context.Context, i Invoice) error {
+			if i.Cents > 300 {
+				return channel.Permanent(errors.New("too much to be true"))
+			}
+			return nil
+		})),
+		flow.Policy{Attempts: 1, DeadLetter: "orders.dead"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leattest.Run(t, f, func(k *leattest.Kit) {
+		for id, lines := range [][]string{{"tea"}, {}, {"tea", "milk", "cup", "spoon"}} {
+			leattest.Send(k, Incoming, strconv.Itoa(id), Order{ID: "A", Lines: lines})
+		}
+		if n := len(k.Dead()); n != 2 {
+			t.Errorf("%d dead letters, want 2", n)
+		}
+		k.Traces.Covers(t, f)
 	})
 }
