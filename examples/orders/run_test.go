@@ -181,6 +181,23 @@ func TestAccountingFindsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestAnOrderThatCannotBePublishedIsNotWaitedFor: it is accounted for, and the error is the run's.
+func TestAnOrderThatCannotBePublishedIsNotWaitedFor(t *testing.T) {
+	s, err := openShop(newLedger(io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.take(1, []byte(`{"id":"7"}`)); err == nil || !strings.Contains(err.Error(), "publishing order 7") {
+		t.Errorf("error %v", err)
+	}
+	if _, in, _ := s.count(); in[isInvalid] != 1 || !resting(t, s.ledger) {
+		t.Errorf("%v", in)
+	}
+}
+
 func TestGraph(t *testing.T) {
 	r := run(t, "", "-graph")
 	for _, want := range []string{

@@ -82,6 +82,7 @@ func (s *shop) take(number int, line []byte) error {
 	m := message.NewMessage(o.ID, line)
 	m.Metadata[channel.HeaderKey] = o.ID
 	if err := s.broker.Publisher().Publish(string(newOrders), m); err != nil {
+		s.set(o.ID, isInvalid, "it could not be published") // nobody waits for it
 		return fmt.Errorf("publishing order %s: %w", o.ID, err)
 	}
 	return nil

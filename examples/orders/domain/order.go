@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // ErrInvalid is wrapped by every error that means: this should not have been sent.
@@ -31,6 +32,14 @@ type Line struct {
 // String gives the line as people write it: "3 x W1".
 func (l Line) String() string { return fmt.Sprintf("%d x %s", l.Quantity, l.Item) }
 
+// maxName is how long an id, or the name of an item, may be, in bytes.
+const maxName = 64
+
+// isName reports a text that can be printed in a table: not empty, not long, nothing invisible.
+func isName(s string) bool {
+	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
+}
+
 // Parse reads an order from a line of JSON. It wants an id and nothing more: the rest is for Check.
 func Parse(line []byte) (Order, error) {
 	var o Order
@@ -48,6 +57,9 @@ func Parse(line []byte) (Order, error) {
 	if o.ID == "" {
 		return Order{}, fmt.Errorf("%w: it has no id", ErrInvalid)
 	}
+	if !isName(o.ID) {
+		return Order{}, fmt.Errorf("%w: its id is longer than %d bytes, or not all of it can be printed", ErrInvalid, maxName)
+	}
 	return o, nil
 }
 
@@ -61,6 +73,8 @@ func Check(o Order) (Order, error) {
 		switch {
 		case l.Item == "":
 			return Order{}, fmt.Errorf("%w: line %d has no item", ErrInvalid, i+1)
+		case !isName(l.Item):
+			return Order{}, fmt.Errorf("%w: the item of line %d is longer than %d bytes, or not all of it can be printed", ErrInvalid, i+1, maxName)
 		case l.Quantity < 1:
 			return Order{}, fmt.Errorf("%w: line %d wants %s", ErrInvalid, i+1, l)
 		}

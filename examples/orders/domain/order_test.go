@@ -16,6 +16,8 @@ func TestParse(t *testing.T) {
 		{"other type", `{"id":7}`, "not an order in JSON"},
 		{"misspelt", `{"id":"7","lines":[{"item":"W1","qantity":2}]}`, `unknown field "qantity"`},
 		{"no id", `{"lines":[]}`, "it has no id"},
+		{"id of two lines", `{"id":"a\nb"}`, "its id is longer than 64 bytes, or not all"},
+		{"long id", `{"id":"` + strings.Repeat("x", 65) + `"}`, "its id is longer than 64 bytes, or not all"},
 		{"two", `{"id":"7"}{"id":"8"}`, "more than one order"},
 		{"more", `{"id":"7"},`, "more than one order"},
 	} {
@@ -39,6 +41,8 @@ func TestCheck(t *testing.T) {
 		{"good", "", []Line{{Item: "w1", Quantity: 2, Order: "other", Number: 9, Of: 9}}},
 		{"no lines", "it has no lines", nil},
 		{"no item", "line 2 has no item", []Line{{Item: "W1", Quantity: 1}, {Quantity: 1}}},
+		{"long item", "the item of line 1 is longer", []Line{{Item: strings.Repeat("W", 65), Quantity: 1}}},
+		{"invisible", "not all of it can be printed", []Line{{Item: "W\t", Quantity: 1}}},
 		{"none wanted", "line 1 wants 0 x W1", []Line{{Item: "W1"}}},
 		{"less than none", "line 1 wants -1 x W1", []Line{{Item: "W1", Quantity: -1}}},
 	} {
