@@ -9,7 +9,6 @@ import (
 	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
-	"github.com/leat-go/leat/leattest"
 	"github.com/leat-go/leat/router"
 	"github.com/leat-go/leat/tracing"
 	"github.com/leat-go/leat/translator"
@@ -42,10 +41,9 @@ process arrivals @sort = sent, retry, retry
 		if got := s.Get(tracing.Attempt); got != "3" {
 			t.Errorf("attempt %s; want 3", got)
 		}
-		for i, e := range s.Events {
-			event := leattest.Span{}
-			event.Attributes = e.Attributes
-			if got := event.Get(tracing.Attempt) + " " + event.Get(tracing.ErrorType) + " " + event.Get(tracing.Pause); got != []string{"1", "2"}[i]+" transient 1" {
+		for i := range s.Events {
+			e := event(s, i)
+			if got := e.Get(tracing.Attempt) + " " + e.Get(tracing.ErrorType) + " " + e.Get(tracing.Pause); got != []string{"1", "2"}[i]+" transient 1" {
 				t.Errorf("event %d says %s", i, got)
 			}
 		}

@@ -145,3 +145,10 @@ func linkedTo(s leattest.Span) func(sdktrace.Link) bool {
 		return l.SpanContext.SpanID() == s.SpanContext.SpanID() && l.SpanContext.TraceID() == s.SpanContext.TraceID()
 	}
 }
+
+// event gives an event's attributes, to be read as a span's are.
+func event(s leattest.Span, i int) *leattest.Span {
+	var e leattest.Span
+	e.Name, e.Attributes = s.Events[i].Name, s.Events[i].Attributes
+	return &e
+}
