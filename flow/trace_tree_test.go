@@ -43,7 +43,7 @@ func (r tracedRig) looks(want string) {
 func compareTree(t testing.TB, spans []leattest.Span, want string) {
 	t.Helper()
 	want = strings.ReplaceAll(strings.TrimPrefix(want, "\n"), "\t", "  ")
-	if got := tree(spans); got != strings.TrimRight(want, " \n")+"\n" {
+	if got := tree(spans); got != want {
 		t.Errorf("traces\n%swant\n%s", got, want)
 	}
 }
