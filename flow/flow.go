@@ -106,7 +106,7 @@ type step struct {
 	outlets   []outlet
 	counts    counters
 
-	said, aggregate, letter *tracing.Place // of spans: a source's word, an aggregate, a dead letter
+	said, aggregate, letter, attempt *tracing.Place // of spans: a source's word, an aggregate, a dead letter, an attempt
 }
 
 // An inlet is one way into a step.

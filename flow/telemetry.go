@@ -30,9 +30,11 @@ func Tracing(c tracing.Config) Part {
 type telemetry struct {
 	*tracing.Telemetry
 
-	flow   *Flow
-	first  sync.Once // the meter is there
-	labels map[*tracing.Place]*tracing.Labels
+	flow    *Flow
+	sampled sync.Once               // the tracer is there
+	follows map[*tracing.Place]bool // see Tracer.Follows
+	first   sync.Once               // the meter is there
+	labels  map[*tracing.Place]*tracing.Labels
 
 	mu       sync.Mutex
 	backlogs []tracing.Backlog // nil: over, or not begun
@@ -89,6 +91,25 @@ func (t *telemetry) stop() {
 	if unwatch != nil {
 		unwatch()
 	}
+}
+
+// tracer gives the tracer, nil as long as nobody would see it.
+func (t *telemetry) tracer() *tracing.Tracer {
+	x := t.Tracer()
+	if x == nil {
+		return nil
+	}
+	t.sampled.Do(func() {
+		t.follows = map[*tracing.Place]bool{}
+		for _, s := range t.flow.steps {
+			for _, in := range s.inlets {
+				if in.clock == nil && !t.flow.direct[in.topic] {
+					t.follows[in.place] = x.Follows(in.place)
+				}
+			}
+		}
+	})
+	return x
 }
 
 // meter gives the meter, nil as long as nobody would see it.
@@ -214,6 +235,7 @@ func (f *Flow) places() {
 		s.letter = message(tracing.OpSend, string(s.policy.DeadLetter), attribute.Bool(tracing.Letter, true))
 		s.aggregate = place(tracing.OpAggregate, s.name)
 		s.said = place(tracing.OpSource, s.name)
+		s.attempt = place(tracing.OpAttempt, s.name)
 	}
 }
 

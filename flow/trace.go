@@ -21,21 +21,31 @@ type spans struct {
 	tracer *tracing.Tracer
 	meter  *tracing.Meter
 
-	base    context.Context //nolint:containedctx // The message's, with its span; nil: not begun.
-	span    trace.Span      // nil: none
-	open    []trace.Span    // inside of it
-	traced  bool            // somebody sees what is computed now
-	fed     bool            // handed in by a caller, whose span it continues
-	began   time.Time       // of a clock: the attempt
+	base    context.Context      //nolint:containedctx // The message's, with its span; nil: not begun.
+	span    trace.Span           // nil: none
+	open    []openSpan           // inside of it
+	attrs   []attribute.KeyValue // to build in
+	traced  bool                 // somebody sees what is computed now
+	unseen  bool                 // its trace comes from elsewhere and is not sampled: it has no span
+	fed     bool                 // handed in by a caller, whose span it continues
+	began   time.Time            // of a clock: the attempt
 	sentAt  time.Time
 	group   context.Context //nolint:containedctx // Of the aggregate that is delivered; nil: none.
 	carried channel.Fields  // what unseen messages that leave have
 	carrier trace.SpanContext
 }
 
+// An openSpan is one that is inside of the message's.
+type openSpan struct {
+	trace.Span
+
+	place *tracing.Place
+	env   *channel.Envelope // nil: it is no message's own
+}
+
 // watch begins to watch a work.
 func (w *work) watch(t *telemetry, a *channel.Arrival) {
-	w.tel, w.tracer, w.meter, w.fed = t, t.Tracer(), t.meter(), a.HasBody
+	w.tel, w.tracer, w.meter, w.fed = t, t.tracer(), t.meter(), a.HasBody
 	if w.tracer != nil {
 		a.Carry = w.tracer.Carrier()
 	}
@@ -69,11 +79,10 @@ func (w *work) begin() {
 	}
 	w.traced = w.span != nil && w.span.IsRecording()
 	if w.traced && t.AttemptSpans {
-		ctx, span := t.Inside(w.env.Context(), &tracing.Place{Name: tracing.OpAttempt, Attributes: []attribute.KeyValue{
-			attribute.String(tracing.Flow, w.flow.name), attribute.String(tracing.Step, w.in.step.name), attribute.Int(tracing.Attempt, w.tries),
-		}})
+		ctx, span := t.Inside(w.env.Context(), w.in.step.attempt)
+		span.SetAttributes(attribute.Int(tracing.Attempt, w.tries))
 		w.env.SetContext(ctx)
-		w.open = append(w.open, span)
+		w.open = append(w.open, openSpan{span, w.in.step.attempt, nil})
 	}
 }
 
@@ -84,12 +93,23 @@ func (w *work) arrive() {
 	case w.fed:
 		w.base, w.span = t.Handed(w.ctx, w.in.place)
 	default:
-		w.base, w.span = t.Arrived(w.ctx, &w.env, w.in.place)
+		own := w.claim() == nil || w.rec.Context != nil
+		if !own && w.tel.follows[w.in.place] {
+			if w.base, w.unseen = t.Unseen(w.ctx, &w.env); w.unseen {
+				break
+			}
+		}
+		w.base, w.span = t.Arrived(w.ctx, &w.env, w.in.place, own)
 	}
 	w.env.SetContext(w.base)
-	if w.span.IsRecording() {
-		w.describe(w.span, &w.env)
+}
+
+// claim is what handed the message over; nil: a Watermill router, or somebody by hand.
+func (w *work) claim() adapters.Claim {
+	if w.lane == nil {
+		return nil
 	}
+	return w.lane.claim
 }
 
 // fire gives a clock that has something to say its span, at last.
@@ -101,25 +121,31 @@ func (w *work) fire() {
 	w.traced = w.span.IsRecording()
 }
 
-func (w *work) describe(span trace.Span, e *channel.Envelope) {
-	if w.in.isSource() && e == &w.env {
-		return // it is no message yet
+// endSpan says of a span what it was for, and ends it.
+func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
+	if x.IsRecording() {
+		kvs := w.attrs[:0]
+		switch {
+		case x.env == nil:
+			kvs = append(kvs, x.place.Attributes...)
+		default:
+			conversation := x.env.Get(channel.HeaderConversation)
+			if conversation == "" {
+				conversation = x.env.Root().ID()
+			}
+			kvs = w.tracer.Describe(kvs, x.place, x.env.ID(), conversation)
+		}
+		w.attrs = append(kvs, more...)
+		x.SetAttributes(w.attrs...)
 	}
-	conversation := e.Get(channel.HeaderConversation)
-	if conversation == "" {
-		conversation = e.Root().ID()
-	}
-	w.tracer.Describe(span, e.ID(), conversation)
+	x.End()
 }
 
 // enter begins the span of a step behind a direct hop.
 func (w *work) enter(e *channel.Envelope, in *inlet) {
 	ctx, span := w.tracer.Inside(e.Context(), in.place)
 	e.SetContext(ctx)
-	w.open = append(w.open, span)
-	if span.IsRecording() {
-		w.describe(span, e)
-	}
+	w.open = append(w.open, openSpan{span, in.place, e})
 }
 
 // relate begins the span of an aggregate, if that is what the step sends, or of a clock that sends
@@ -138,7 +164,7 @@ func (w *work) relate(e *channel.Envelope, in *inlet, r *channel.Result) {
 			at = w.began
 		}
 		ctx, span := w.tracer.Aggregate(e.Context(), in.step.aggregate, members, at)
-		w.group, w.open = ctx, append(w.open, span)
+		w.group, w.open = ctx, append(w.open, openSpan{span, in.step.aggregate, nil})
 		if !span.IsRecording() {
 			return
 		}
@@ -168,25 +194,19 @@ func (w *work) under(c *channel.Envelope, d *channel.Delivery) {
 
 // leave ends the spans that a step has begun: its own, if it is behind a direct hop, and its aggregate's.
 func (w *work) leave(depth int, direct bool, r *channel.Result) {
-	if direct && len(w.open) > depth {
-		outcome(w.open[depth], r.Outcome(), r.Reason())
-	}
 	for i := len(w.open) - 1; i >= depth; i-- {
-		w.open[i].End()
+		if i > depth || !direct {
+			w.endSpan(w.open[i])
+			continue
+		}
+		came := attribute.String(tracing.Outcome, outcomeName(r.Outcome()))
+		if r.Outcome() == channel.Dropped {
+			w.endSpan(w.open[i], came, attribute.String(tracing.Reason, tracing.Text(r.Reason())))
+		} else {
+			w.endSpan(w.open[i], came)
+		}
 	}
 	w.open = w.open[:depth]
-}
-
-// outcome says what a message came to.
-func outcome(span trace.Span, o channel.Outcome, reason string) {
-	if !span.IsRecording() {
-		return
-	}
-	if o == channel.Dropped {
-		span.SetAttributes(attribute.String(tracing.Outcome, outcomeName(o)), attribute.String(tracing.Reason, tracing.Text(reason)))
-		return
-	}
-	span.SetAttributes(attribute.String(tracing.Outcome, outcomeName(o)))
 }
 
 // attempted ends what an attempt has begun. If it failed, that is said where it did.
@@ -195,7 +215,7 @@ func (w *work) attempted(err error) {
 		if err != nil {
 			w.fail(w.open[i], err)
 		}
-		w.open[i].End()
+		w.endSpan(w.open[i])
 	}
 	w.open = w.open[:0]
 	if err != nil { // whatever is done about it is done for the message
@@ -243,10 +263,10 @@ func (w *work) event(name string, err error, after time.Duration) {
 func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node, foreign bool) {
 	t := w.tracer
 	if !n.traced {
-		if !foreign {
+		if !foreign && (!w.unseen || !t.Carries(o.Headers)) {
 			o.Headers = w.carry(ctx, o.Headers)
 		}
-		o.Context = trace.ContextWithSpan(w.ctx, trace.SpanFromContext(ctx))
+		o.Context = w.within()
 		return
 	}
 	ctx, n.span = t.Leaving(ctx, n.place)
@@ -261,10 +281,11 @@ func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node, foreig
 	if conversation == "" {
 		conversation = o.ID
 	}
-	t.Describe(n.span, o.ID, conversation)
+	w.attrs = t.Describe(w.attrs[:0], n.place, o.ID, conversation)
 	if n.pattern {
-		n.span.SetAttributes(attribute.String(tracing.Destination, tracing.Text(o.Topic)))
+		w.attrs = append(w.attrs, attribute.String(tracing.Destination, tracing.Text(o.Topic)))
 	}
+	n.span.SetAttributes(w.attrs...)
 }
 
 // carry is Inject for what nobody sees: all that leaves has the same.
@@ -298,7 +319,7 @@ func (w *work) letter(o *adapters.Outgoing, n *node, x *channel.Entry) {
 // failedContext is that of the step that buries: while it is computed its own, else the message's.
 func (w *work) failedContext() context.Context {
 	if n := len(w.open); n > 0 {
-		return trace.ContextWithSpan(w.ctx, w.open[n-1])
+		return trace.ContextWithSpan(w.ctx, w.open[n-1].Span)
 	}
 	return w.within()
 }
@@ -364,19 +385,22 @@ func (w *work) ended() {
 // over ends the message's span and measures it.
 func (w *work) over(name, reason string, err error) {
 	if w.span != nil {
-		if w.span.IsRecording() {
-			if err != nil {
-				w.fail(w.span, err)
-			}
-			w.span.SetAttributes(attribute.String(tracing.Outcome, name))
-			if reason != "" {
-				w.span.SetAttributes(attribute.String(tracing.Reason, tracing.Text(reason)))
-			}
-			if w.tries > 1 {
-				w.span.SetAttributes(attribute.Int(tracing.Attempt, w.tries))
-			}
+		x := openSpan{w.span, w.in.place, &w.env}
+		if w.in.isSource() || w.in.clock != nil {
+			x.env = nil // there is no message that arrived
 		}
-		w.span.End()
+		if err != nil {
+			w.fail(w.span, err)
+		}
+		more := [3]attribute.KeyValue{attribute.String(tracing.Outcome, name)}
+		n := 1
+		if reason != "" {
+			more[n], n = attribute.String(tracing.Reason, tracing.Text(reason)), n+1
+		}
+		if w.tries > 1 {
+			more[n], n = attribute.Int(tracing.Attempt, w.tries), n+1
+		}
+		w.endSpan(x, more[:n]...)
 	}
 	if w.meter != nil && w.in.clock == nil && !w.began.IsZero() {
 		class := tracing.ClassNone
@@ -388,5 +412,7 @@ func (w *work) over(name, reason string, err error) {
 }
 
 func (s *spans) forget() {
-	*s = spans{open: s.open[:0]}
+	clear(s.open[:cap(s.open)])
+	clear(s.attrs[:cap(s.attrs)])
+	*s = spans{open: s.open[:0], attrs: s.attrs[:0]}
 }

@@ -377,8 +377,8 @@ func (w *work) outgoing() *adapters.Outgoing {
 func (w *work) log() *slog.Logger {
 	l := w.flow.logger().With(tracing.LogFlow, w.flow.name, tracing.LogStep, w.in.step.name,
 		tracing.LogMessageID, tracing.Text(w.env.ID()), tracing.LogAttempt, w.tries)
-	if w.span != nil {
-		l = l.With(tracing.LogTraceID, w.span.SpanContext().TraceID().String())
+	if sc := trace.SpanContextFromContext(w.within()); w.base != nil && sc.IsValid() {
+		l = l.With(tracing.LogTraceID, sc.TraceID().String())
 	}
 	return l
 }

@@ -21,6 +21,7 @@ type Tracer struct {
 	tracer trace.Tracer
 	prop   propagation.TextMapPropagator
 	fields []string // that it writes
+	w3c    bool     // it is W3C's, which we read and write by a shorter way where nothing but a trace travels
 	system attribute.KeyValue
 
 	carry                        channel.Carrier
@@ -32,7 +33,7 @@ func newTracer(c Config, t trace.Tracer, system string) *Tracer {
 	consumer := trace.WithSpanKind(trace.SpanKindConsumer)
 	p := c.propagator()
 	x := &Tracer{
-		Config: c, tracer: t, prop: p, fields: p.Fields(), system: attribute.String(System, system),
+		Config: c, tracer: t, prop: p, fields: p.Fields(), w3c: isW3C(p), system: attribute.String(System, system),
 		consumer:     []trace.SpanStartOption{consumer},
 		consumerRoot: []trace.SpanStartOption{consumer, trace.WithNewRoot()},
 		producer:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
@@ -49,14 +50,13 @@ type Place struct {
 }
 
 // Arrived begins the span of a message that came over a broker, in the trace that its headers name. A
-// span in ctx counts only if it is of that trace, or of the message itself (see Config.Middleware): what
-// else a subscription's context has, such as the span of the program's start, is nobody's cause.
-func (t *Tracer) Arrived(ctx context.Context, e *channel.Envelope, p *Place) (context.Context, trace.Span) {
+// span in ctx counts only if ctx is the message's own, and the span of that trace, or of the message itself
+// (see Config.Middleware): what else a subscription's context has, such as the span of the program's
+// start, is nobody's cause.
+func (t *Tracer) Arrived(ctx context.Context, e *channel.Envelope, p *Place, own bool) (context.Context, trace.Span) {
 	from, remote := t.extract(ctx, (*envelope)(e))
-	local := trace.SpanContextFromContext(ctx)
 	switch {
-	case ctx.Value(processing{}) != nil,
-		remote.IsValid() && local.TraceID() == remote.TraceID() && local.SpanID() != remote.SpanID(): // else it is the sender's own
+	case own && within(ctx, remote):
 		return t.start(ctx, p, t.consumer)
 	case !remote.IsValid():
 		return t.start(from, p, t.consumerRoot) // from: it may have baggage
@@ -64,6 +64,44 @@ func (t *Tracer) Arrived(ctx context.Context, e *channel.Envelope, p *Place) (co
 		return t.start(from, p, append(slices.Clip(t.consumerRoot), trace.WithLinks(trace.Link{SpanContext: remote})))
 	}
 	return t.start(from, p, t.consumer)
+}
+
+// Unseen gives, without a span, the context of a message that came over a broker in a trace that is not
+// sampled, to a place whose spans follow their trace (see Follows): it goes on in that trace, unseen. It
+// gives false for every other message.
+func (t *Tracer) Unseen(ctx context.Context, e *channel.Envelope) (context.Context, bool) {
+	if !t.w3c || t.LinkHops {
+		return ctx, false
+	}
+	sc, ok := readW3C((*envelope)(e))
+	if !ok || !sc.IsValid() || sc.IsSampled() || e.Get(channel.HeaderPutBack) != "" {
+		return ctx, false
+	}
+	return trace.ContextWithRemoteSpanContext(ctx, sc), true
+}
+
+// Follows asks the sampler once whether spans of a place are ever recorded in a trace that comes from
+// elsewhere and is not sampled. If not, as with every sampler that is based on the parent, it need not be
+// asked for each message.
+func (t *Tracer) Follows(p *Place) bool {
+	ctx := trace.ContextWithRemoteSpanContext(context.Background(), unsampled())
+	_, span := t.start(ctx, p, t.consumer)
+	return !span.IsRecording() && !span.SpanContext().IsSampled()
+}
+
+// unsampled is a context from elsewhere that is not sampled. By the number of its trace no sampler would
+// leave it out: one that goes by the number alone, and not by the parent, takes it.
+func unsampled() trace.SpanContext {
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Remote: true})
+}
+
+// within reports whether ctx has a span of the message's processing, or one between that and its sender's.
+func within(ctx context.Context, remote trace.SpanContext) bool {
+	if ctx.Value(processing{}) != nil {
+		return true
+	}
+	local := trace.SpanContextFromContext(ctx)
+	return remote.IsValid() && local.TraceID() == remote.TraceID() && local.SpanID() != remote.SpanID() // else it is the sender's own
 }
 
 // Handed begins the span of a message that a caller hands in, as a child of the caller's.
@@ -101,7 +139,7 @@ func (t *Tracer) Aggregate(ctx context.Context, p *Place, members []channel.Entr
 	case trace.SpanContextFromContext(ctx).TraceID() != links[0].SpanContext.TraceID():
 		ctx = trace.ContextWithRemoteSpanContext(ctx, links[0].SpanContext)
 	}
-	ctx, span := t.start(ctx, p, opts)
+	ctx, span := t.tracer.Start(ctx, p.Name, opts...)
 	if span.IsRecording() {
 		span.SetAttributes(attribute.Int(BatchCount, n))
 	}
@@ -139,24 +177,29 @@ func (t *Tracer) links(members []channel.Entry) (n int, links []trace.Link, one 
 }
 
 func (t *Tracer) start(ctx context.Context, p *Place, opts []trace.SpanStartOption) (context.Context, trace.Span) {
-	ctx, span := t.tracer.Start(ctx, p.Name, opts...)
-	if span.IsRecording() {
-		span.SetAttributes(p.Attributes...)
-	}
-	return ctx, span
+	return t.tracer.Start(ctx, p.Name, opts...)
 }
 
-// Describe adds what a span says of its message.
-func (t *Tracer) Describe(span trace.Span, id, conversation string) {
-	if conversation == "" {
-		span.SetAttributes(t.system, attribute.String(MessageID, Text(id)))
-		return
+// Describe adds to kvs what a span says of its place and of its message: to be set all at once, when the
+// span ends, for each time costs an allocation.
+func (t *Tracer) Describe(kvs []attribute.KeyValue, p *Place, id, conversation string) []attribute.KeyValue {
+	kvs = append(append(kvs, p.Attributes...), t.system, attribute.String(MessageID, Text(id)))
+	if conversation != "" {
+		kvs = append(kvs, attribute.String(Conversation, Text(conversation)))
 	}
-	span.SetAttributes(t.system, attribute.String(MessageID, Text(id)), attribute.String(Conversation, Text(conversation)))
+	return kvs
 }
 
 // extract reads the context that headers carry, and gives it with ctx's values and without ctx's span.
 func (t *Tracer) extract(ctx context.Context, headers propagation.TextMapCarrier) (context.Context, trace.SpanContext) {
+	if t.w3c {
+		if sc, ok := readW3C(headers); ok {
+			if !sc.IsValid() {
+				return ctx, sc
+			}
+			return trace.ContextWithRemoteSpanContext(ctx, sc), sc
+		}
+	}
 	for _, name := range t.fields {
 		if headers.Get(name) == "" {
 			continue
@@ -179,7 +222,16 @@ func (t *Tracer) ContextOf(x *channel.Entry) trace.SpanContext {
 
 // Inject writes ctx's span context into headers, which it may change, in place of one they may have.
 func (t *Tracer) Inject(ctx context.Context, headers channel.Fields) channel.Fields {
-	s := setter{t.strip(headers)}
+	return t.write(ctx, t.strip(headers))
+}
+
+func (t *Tracer) write(ctx context.Context, headers channel.Fields) channel.Fields {
+	if t.w3c {
+		if fs, ok := writeW3C(ctx, headers); ok {
+			return fs
+		}
+	}
+	s := setter{headers}
 	t.prop.Inject(ctx, &s)
 	return s.fields
 }
@@ -189,10 +241,13 @@ func (t *Tracer) Replace(headers, carried channel.Fields) channel.Fields {
 	return append(t.strip(headers), carried...)
 }
 
+// Carries reports whether headers have a trace.
+func (t *Tracer) Carries(headers channel.Fields) bool { return headers.Get(t.fields[0]) != "" }
+
 // strip takes a context away.
 func (t *Tracer) strip(headers channel.Fields) channel.Fields {
-	for _, name := range t.fields {
-		if headers.Get(name) != "" {
+	for i := range headers {
+		if slices.Contains(t.fields, headers[i].Name) {
 			return slices.DeleteFunc(headers, func(f channel.Field) bool { return slices.Contains(t.fields, f.Name) })
 		}
 	}
@@ -206,9 +261,7 @@ func (t *Tracer) headers(ctx context.Context) channel.Fields {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return nil
 	}
-	var s setter
-	t.prop.Inject(ctx, &s)
-	return s.fields
+	return t.write(ctx, nil)
 }
 
 // Foreign reports that a message that leaves brings a context of its own, which is not overwritten: one

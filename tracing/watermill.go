@@ -38,11 +38,10 @@ func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*messa
 	topic := message.SubscribeTopicFromCtx(was)
 	var e channel.Envelope
 	e.Arrive(&channel.Arrival{Context: was, Topic: topic, ID: m.UUID, Headers: channel.Metadata(m.Metadata), Payload: m.Payload})
-	ctx, span := t.Arrived(was, &e, &Place{Name: OpProcess + " " + topic, Attributes: []attribute.KeyValue{
-		attribute.String(OperationName, OpProcess), attribute.String(OperationType, OpProcess), attribute.String(Destination, topic),
-	}})
+	p := place(OpProcess, topic)
+	ctx, span := t.Arrived(was, &e, p, true)
 	if span.IsRecording() {
-		t.Describe(span, m.UUID, m.Metadata[channel.HeaderConversation])
+		span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
 	}
 	m.SetContext(context.WithValue(ctx, processing{}, span))
 	defer func() {
@@ -70,6 +69,13 @@ func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*messa
 	return out, err
 }
 
+// place is that of a topic that no flow has declared.
+func place(op, topic string) *Place {
+	return &Place{Name: op + " " + topic, Attributes: []attribute.KeyValue{
+		attribute.String(OperationName, op), attribute.String(OperationType, op), attribute.String(Destination, topic),
+	}}
+}
+
 // own reports that a message brings a context that it has not copied from its cause.
 func (t *Tracer) own(out metadata, in message.Metadata) bool {
 	for _, name := range t.fields {
@@ -94,31 +100,29 @@ type publisher struct {
 }
 
 // Unwrap gives the publisher that this one stands before.
-func (p *publisher) Unwrap() message.Publisher { return p.pub }
+func (x *publisher) Unwrap() message.Publisher { return x.pub }
 
 // Publish publishes messages, each in a span.
-func (p *publisher) Publish(topic string, ms ...*message.Message) error {
-	t := p.telemetry.Tracer()
+func (x *publisher) Publish(topic string, ms ...*message.Message) error {
+	t := x.telemetry.Tracer()
 	if t == nil {
-		return p.pub.Publish(topic, ms...) //nolint:wrapcheck // Nothing is to be added.
+		return x.pub.Publish(topic, ms...) //nolint:wrapcheck // Nothing is to be added.
 	}
-	spans := make([]trace.Span, 0, len(ms))
+	p, spans := place(OpSend, topic), make([]trace.Span, 0, len(ms))
 	for _, m := range ms {
 		if m.Metadata == nil {
 			m.Metadata = message.Metadata{}
 		}
-		ctx, span := t.Leaving(m.Context(), &Place{Name: OpSend + " " + topic, Attributes: []attribute.KeyValue{
-			attribute.String(OperationName, OpSend), attribute.String(OperationType, OpSend), attribute.String(Destination, topic),
-		}})
+		ctx, span := t.Leaving(m.Context(), p)
 		if span.IsRecording() {
-			t.Describe(span, m.UUID, m.Metadata[channel.HeaderConversation])
+			span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
 		}
 		if !t.foreign(m) {
 			t.prop.Inject(ctx, metadata(m.Metadata))
 		}
 		spans = append(spans, span)
 	}
-	err := p.pub.Publish(topic, ms...)
+	err := x.pub.Publish(topic, ms...)
 	for _, span := range spans {
 		if err != nil {
 			Fail(span, ClassPublish, channel.Reason(err))
@@ -135,8 +139,8 @@ func (t *Tracer) foreign(m *message.Message) bool {
 }
 
 // Close closes the publisher.
-func (p *publisher) Close() error {
-	if err := p.pub.Close(); err != nil {
+func (x *publisher) Close() error {
+	if err := x.pub.Close(); err != nil {
 		return fmt.Errorf("closing a traced publisher: %w", err)
 	}
 	return nil
