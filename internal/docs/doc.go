@@ -5,6 +5,7 @@
 //
 //	<!-- code: router/example_content_test.go ExampleContent -->   the fence below is this declaration
 //	<!-- picture: contentBasedRouter -->                           the fence below is this flow, drawn
+//	<!-- trace: Example_contentBasedRouter -->                     the fence below is this example's trace
 //	`TestLaw2NothingIsAcknowledgedTooEarly`                        is linked to the file that has it
 //
 // A Go fence without a quote is built in a module of its own, as a user has it, and run; what a whole
@@ -12,5 +13,5 @@
 // somewhere.
 //
 //	go test ./internal/docs            what differs
-//	go test ./internal/docs -update    rewrites quotes, pictures and the links of tests
+//	go test ./internal/docs -update    rewrites quotes, pictures, traces and the links of tests
 package docs

@@ -159,6 +159,30 @@ func Example_messageIdentity() {
 	// conversation order-1
 }
 
+func messageHistory() (*flow.Flow, error) {
+	return flow.New("shop",
+		flow.Step("in-europe", Incoming, router.Filter(from("EU"), EU)),
+		flow.Step("invoice", EU, translator.Map(toInvoice, Invoices)),
+		flow.Step("mail", Invoices, endpoint.Do(func(context.Context, Invoice) error {
+			return channel.Permanent(errors.New("no such address"))
+		})),
+		flow.Direct(EU),
+		flow.History(),
+		flow.Policy{DeadLetter: "orders.dead"})
+}
+
+// Of an invoice that could not be mailed, the dead letter says which steps it came through, direct hops
+// included. The step where it died is in a header of its own.
+func Example_messageHistory() {
+	run(messageHistory, func(k *leattest.Kit) {
+		leattest.Send(k, Incoming, "1", Order{ID: "A", Region: "EU", Lines: []string{"tea"}})
+		letter := k.Dead()[0].Message
+		fmt.Println(letter.Metadata[channel.HeaderHistory], "and died at", letter.Metadata[flow.DeadStep])
+	})
+	// Output:
+	// shop/in-europe shop/invoice and died at mail
+}
+
 func pipesAndFilters() (*flow.Flow, error) {
 	return flow.New("shop",
 		flow.Step("in-europe", Incoming, router.Filter(from("EU"), EU)),

@@ -13,7 +13,7 @@ import (
 
 const root = "../.."
 
-var update = flag.Bool("update", false, "rewrite quotes, pictures and the links of tests")
+var update = flag.Bool("update", false, "rewrite quotes, pictures, traces and the links of tests")
 
 // A page is a Markdown file.
 type page struct {
@@ -56,7 +56,7 @@ func patternPages(t *testing.T) []page {
 // A fence is a fenced block, and the comment above it that says what it is made of.
 type fence struct{ kind, source, lang, text string }
 
-var fenced = regexp.MustCompile("(?ms)^(?:<!-- (code|picture): ([^\n]*?) -->\n\n?)?^```(\\w*)\n(.*?)^```$")
+var fenced = regexp.MustCompile("(?ms)^(?:<!-- (code|picture|trace): ([^\n]*?) -->\n\n?)?^```(\\w*)\n(.*?)^```$")
 
 func (p page) fences() (all []fence) {
 	for _, m := range fenced.FindAllStringSubmatch(p.text, -1) {
@@ -94,15 +94,14 @@ func TestFencesAreWellFormed(t *testing.T) {
 		if lines != 2*len(fences) {
 			t.Errorf("%s: %d lines begin with ```, and the tests see %d fences: begin each at its line's first column", p.name, lines, len(fences))
 		}
-		if n, seen := strings.Count(p.text, "<!-- code:")+strings.Count(p.text, "<!-- picture:"), 0; n > 0 {
-			for _, f := range fences {
-				if f.kind != "" {
-					seen++
-				}
+		seen := 0
+		for _, f := range fences {
+			if f.kind != "" {
+				seen++
 			}
-			if n != seen {
-				t.Errorf("%s: %d comments say what a fence is made of, and %d stand above a fence", p.name, n, seen)
-			}
+		}
+		if n := strings.Count(p.text, "<!--"); n != seen {
+			t.Errorf("%s: %d comments, of which %d say what the fence below is made of: write code, picture or trace", p.name, n, seen)
 		}
 	}
 }

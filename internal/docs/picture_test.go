@@ -24,6 +24,7 @@ var flows = map[string]func() (*flow.Flow, error){
 	"messageExpiration":     messageExpiration,
 	"messageFilter":         messageFilter,
 	"messageFlow":           messageFlow,
+	"messageHistory":        messageHistory,
 	"messageIdentity":       messageIdentity,
 	"messageSequence":       messageSequence,
 	"messageTranslator":     messageTranslator,

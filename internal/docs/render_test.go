@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestPagesSayWhatTheCodeSays: quotes are the source, pictures the flow's, and tests are linked to where
-// they are.
+// TestPagesSayWhatTheCodeSays: quotes are the source, pictures the flow's, traces the example's, and tests
+// are linked to where they are.
 func TestPagesSayWhatTheCodeSays(t *testing.T) {
 	c := readCode(t)
 	for _, p := range pages(t) {
@@ -44,6 +44,8 @@ func (p page) render(c *code) (text string, errs []error) {
 			body, err = c.quote(source)
 		case "picture":
 			body, err = draw(source)
+		case "trace":
+			body, err = trace(source)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", kind, source, err))
