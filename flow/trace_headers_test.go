@@ -130,13 +130,13 @@ func TestTraceCodeSeesItsSpan(t *testing.T) {
 			}, nil
 		}}
 		var carried string
-		see := func(m channel.Message[parcel]) (parcel, error) {
+		see := func(m channel.Message[parcel]) {
 			seen[m.Topic()] = trace.SpanContextFromContext(m.Context())
 			carried = baggage.FromContext(m.Context()).Member("b").Value()
-			return m.Body, nil
 		}
-		r := newTraced(t, how, nil, flow.Step("sort", arrivals, translator.MapMessage(see, sorted)), flow.Step("end", sorted,
-			endpoint.DoMessage(func(m channel.Message[parcel]) error { _, err := see(m); return err })),
+		r := newTraced(t, how, nil,
+			flow.Step("sort", arrivals, translator.MapMessage(func(m channel.Message[parcel]) (parcel, error) { see(m); return m.Body, nil }, sorted)),
+			flow.Step("end", sorted, endpoint.DoMessage(func(m channel.Message[parcel]) error { see(m); return nil })),
 			flow.Around(spy), flow.Direct(sorted), quick())
 		r.give("arrivals", "k", parcel{ID: "1"}, "baggage", "b=2")
 		r.wait(time.Second)

@@ -56,7 +56,7 @@ func TestTraceMembers(t *testing.T) {
 		"memory":    func() aggregator.Store { return &aggregator.Memory{} },
 		"elsewhere": func() aggregator.Store { return &elsewhere{} },
 	} {
-		for kind, make := range map[string]func(s aggregator.Store, of int) *aggregator.Aggregator[parcel, sticker]{
+		for kind, with := range map[string]func(s aggregator.Store, of int) *aggregator.Aggregator[parcel, sticker]{
 			"combined": func(s aggregator.Store, of int) *aggregator.Aggregator[parcel, sticker] {
 				g := glue(s)
 				g.Size = of
@@ -67,7 +67,7 @@ func TestTraceMembers(t *testing.T) {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				everyWay(t, func(t *testing.T, how string) {
 					const of = 5
-					r := newTraced(t, how, nil, flow.Step("glue", arrivals, make(store(), of)), quick())
+					r := newTraced(t, how, nil, flow.Step("glue", arrivals, with(store(), of)), quick())
 					for i := range 2 * of {
 						p, headers := parcel{ID: string(rune('a' + i)), Kind: "one trace"}, []string{"traceparent", outside}
 						if i%2 == 1 {

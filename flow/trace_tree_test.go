@@ -104,17 +104,12 @@ func said(s *leattest.Span) string {
 	return text
 }
 
-// find gives the one span of that name, of the step if one is given.
-func find(t testing.TB, spans []leattest.Span, name string, step ...string) leattest.Span {
+// find gives the one span of that name.
+func find(t testing.TB, spans []leattest.Span, name string) leattest.Span {
 	t.Helper()
-	var found []leattest.Span
-	for _, s := range spans {
-		if s.Name == name && (len(step) == 0 || s.Get(tracing.Step) == step[0]) {
-			found = append(found, s)
-		}
-	}
+	found := all(spans, name)
 	if len(found) != 1 {
-		t.Fatalf("%d spans %q %q in\n%s", len(found), name, step, tree(spans))
+		t.Fatalf("%d spans %q in\n%s", len(found), name, tree(spans))
 	}
 	return found[0]
 }
