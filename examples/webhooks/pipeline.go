@@ -56,54 +56,19 @@ type webhooks struct {
 	buried  sync.Cond     // told at every dead letter
 }
 
-// startWebhooks declares the flow and starts it. Everything between the way in and the digests is a
-// direct hop: take the Direct line away, give Start another broker, and the same steps run over it.
+// startWebhooks declares the flow and starts it.
 func startWebhooks(ctx context.Context, c config, out io.Writer) (pipeline, error) {
-	p := &webhooks{out: out, broker: &memory.Broker{}, letters: make(chan struct{})}
-	p.buried.L = &p.mu
-	p.sum.Families, p.sum.Reasons = map[domain.Family]int64{}, map[string]int64{}
-
-	translators := map[domain.Family]func(domain.Event) (domain.Activity, error){
-		domain.Code: domain.FromCode, domain.Review: domain.FromReview, domain.Issues: domain.FromIssues,
-		domain.Automation: domain.FromAutomation, domain.Security: domain.FromSecurity,
-		domain.Community: domain.FromCommunity, domain.Admin: domain.FromAdmin,
-	}
-	var byFamily []router.Branch[domain.Event]
-	var normalizer []flow.Part
-	direct := []channel.Address{incoming, events, relevant, activities, parts, enriched, digests, invalid, expired}
-	for _, f := range domain.Families() {
-		byFamily = append(byFamily, router.When(string(f), domain.In(f), inFamily(f)))
-		normalizer = append(normalizer, flow.Step("translate-"+string(f), inFamily(f), translator.Map(translators[f], activities)))
-		direct = append(direct, inFamily(f))
-	}
-
+	p, topics, steps := declare(c, stores{&idempotency.Memory{}, &aggregator.Memory{}}, out)
 	var err error
-	p.flow, err = flow.New("webhooks", append(normalizer,
-		flow.Source("webhook", source{p}),
-		flow.Step("validate", incoming, validate{}, flow.Around(
-			channel.InvalidChannel{To: invalid, When: isInvalid})),
-		flow.Step("relevant", events, router.Filter(domain.Relevant, relevant), flow.Around(
-			idempotency.Receiver{Store: &idempotency.Memory{}}, channel.Expiry{To: expired})),
-		flow.Step("by-family", relevant, router.Content(byFamily...)),
-		flow.Step("split", activities, router.Split(domain.Split, parts)),
-		flow.Step("enrich", parts, translator.Map(pure(domain.Enrich), enriched)),
-		flow.Step("digest", enriched, &aggregator.Aggregator[domain.Activity, domain.Digest]{
-			Correlate: func(a domain.Activity) string { return a.Group },
-			Combine:   domain.Combine, To: digests,
-			Size: c.DigestSize, Timeout: c.DigestTimeout, CompleteOnDrain: true, Store: &aggregator.Memory{},
-		}),
-		flow.Step("write", digests, endpoint.Do(p.write)),
-		flow.Step("note-invalid", invalid, endpoint.DoMessage(p.noteInvalid)),
-		flow.Step("note-expired", expired, endpoint.Do(p.noteExpired)),
-		flow.Direct(direct...),
-		flow.Policy{Attempts: 3, DeadLetter: dead},
-	)...)
-	if err != nil {
+	// Everything between the way in and the digests is a direct hop: take the Direct part away, give
+	// Start another broker, and the same steps run over it.
+	if p.flow, err = flow.New("webhooks", append(steps, flow.Direct(topics...))...); err != nil {
 		return nil, fmt.Errorf("declaring the flow: %w", err)
 	}
 	if c.Graph {
 		return p, nil
 	}
+	p.broker = &memory.Broker{}
 	letters, err := p.broker.Subscriber("desk").Subscribe(ctx, string(dead))
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to the dead letters: %w", err)
@@ -114,6 +79,51 @@ func startWebhooks(ctx context.Context, c config, out io.Writer) (pipeline, erro
 		return nil, errors.Join(fmt.Errorf("starting the flow: %w", err), p.broker.Close())
 	}
 	return p, nil
+}
+
+// stores are what the flow remembers. Several instances share them.
+type stores struct {
+	seen   idempotency.Store
+	groups aggregator.Store
+}
+
+// declare gives the steps of the flow, and the topics between them.
+func declare(c config, s stores, out io.Writer) (p *webhooks, topics []channel.Address, steps []flow.Part) {
+	p = &webhooks{out: out, letters: make(chan struct{})}
+	p.buried.L = &p.mu
+	p.sum.Families, p.sum.Reasons = map[domain.Family]int64{}, map[string]int64{}
+
+	translators := map[domain.Family]func(domain.Event) (domain.Activity, error){
+		domain.Code: domain.FromCode, domain.Review: domain.FromReview, domain.Issues: domain.FromIssues,
+		domain.Automation: domain.FromAutomation, domain.Security: domain.FromSecurity,
+		domain.Community: domain.FromCommunity, domain.Admin: domain.FromAdmin,
+	}
+	var byFamily []router.Branch[domain.Event]
+	topics = []channel.Address{incoming, events, relevant, activities, parts, enriched, digests, invalid, expired}
+	for _, f := range domain.Families() {
+		byFamily = append(byFamily, router.When(string(f), domain.In(f), inFamily(f)))
+		steps = append(steps, flow.Step("translate-"+string(f), inFamily(f), translator.Map(translators[f], activities)))
+		topics = append(topics, inFamily(f))
+	}
+	return p, topics, append(steps,
+		flow.Source("webhook", source{p}),
+		flow.Step("validate", incoming, validate{}, flow.Around(
+			channel.InvalidChannel{To: invalid, When: isInvalid})),
+		flow.Step("relevant", events, router.Filter(domain.Relevant, relevant), flow.Around(
+			idempotency.Receiver{Store: s.seen}, channel.Expiry{To: expired})),
+		flow.Step("by-family", relevant, router.Content(byFamily...)),
+		flow.Step("split", activities, router.Split(domain.Split, parts)),
+		flow.Step("enrich", parts, translator.Map(pure(domain.Enrich), enriched)),
+		flow.Step("digest", enriched, &aggregator.Aggregator[domain.Activity, domain.Digest]{
+			Correlate: func(a domain.Activity) string { return a.Group },
+			Combine:   domain.Combine, To: digests,
+			Size: c.DigestSize, Timeout: c.DigestTimeout, CompleteOnDrain: true, Store: s.groups,
+		}),
+		flow.Step("write", digests, endpoint.Do(p.write)),
+		flow.Step("note-invalid", invalid, endpoint.DoMessage(p.noteInvalid)),
+		flow.Step("note-expired", expired, endpoint.Do(p.noteExpired)),
+		flow.Policy{Attempts: 3, DeadLetter: dead},
+	)
 }
 
 // source is the way in: Take hands it what comes from a file, from stdin or over HTTP.
