@@ -22,43 +22,45 @@ import (
 func unsampled(n int) string { return fmt.Sprintf("00-%032x-%s-00", n+1, outsideSpan) }
 
 // What the root has not sampled nobody after it does: nothing is recorded, over direct hops or over the
-// broker, and what leaves says so, in the same trace.
+// broker, and what leaves says so, in the same trace. With trace state and without.
 func TestTraceNotSampled(t *testing.T) {
-	everyWay(t, func(t *testing.T, how string) {
-		var inside trace.SpanContext
-		r := newTraced(t, how, func(c *tracing.Config) { c.AttemptSpans = true },
-			flow.Step("split", arrivals, router.Split(twins, sorted)),
-			flow.Step("map", sorted, translator.MapMessage(func(m channel.Message[parcel]) (sticker, error) {
-				inside = trace.SpanContextFromContext(m.Context())
-				if m.Body.Kind == "bad" {
-					return sticker{}, channel.Permanent(errFlaky)
-				}
-				return stick(m.Body)
-			}, stickers)),
-			flow.Step("end", stickers, done[sticker]()), flow.Direct(sorted), quick())
-		r.give("arrivals", "k", parcel{ID: "1"}, "traceparent", unsampled(0), "tracestate", "a=1")
-		r.give("arrivals", "k", parcel{ID: "2", Kind: "bad"}, "traceparent", unsampled(0), "tracestate", "a=1")
-		r.wait(time.Minute)
-		r.looks("")
-		if got, want := inside.TraceID().String(), unsampled(0)[3:35]; got != want || inside.IsSampled() {
-			t.Errorf("code sees the trace %s, sampled: %v; want %s, which is not", got, inside.IsSampled(), want)
-		}
-		for topic, n := range map[string]int{"stickers": 2, "dead": 1} {
-			out := r.on(topic)
-			if len(out) != n {
-				t.Fatalf("%d messages on %s; want %d", len(out), topic, n)
+	for _, state := range []string{"", "a=1"} {
+		everyWay(t, func(t *testing.T, how string) {
+			var inside trace.SpanContext
+			r := newTraced(t, how, func(c *tracing.Config) { c.AttemptSpans = true },
+				flow.Step("split", arrivals, router.Split(twins, sorted)),
+				flow.Step("map", sorted, translator.MapMessage(func(m channel.Message[parcel]) (sticker, error) {
+					inside = trace.SpanContextFromContext(m.Context())
+					if m.Body.Kind == "bad" {
+						return sticker{}, channel.Permanent(errFlaky)
+					}
+					return stick(m.Body)
+				}, stickers)),
+				flow.Step("end", stickers, done[sticker]()), flow.Direct(sorted), quick())
+			r.give("arrivals", "k", parcel{ID: "1"}, "traceparent", unsampled(0), "tracestate", state)
+			r.give("arrivals", "k", parcel{ID: "2", Kind: "bad"}, "traceparent", unsampled(0), "tracestate", state)
+			r.wait(time.Minute)
+			r.looks("")
+			if got, want := inside.TraceID().String(), unsampled(0)[3:35]; got != want || inside.IsSampled() {
+				t.Errorf("code sees the trace %s, sampled: %v; want %s, which is not", got, inside.IsSampled(), want)
 			}
-			for _, o := range out {
-				tp := o.Headers["traceparent"]
-				if !strings.HasPrefix(tp, unsampled(0)[:36]) || !strings.HasSuffix(tp, "-00") || tp == unsampled(0) || o.Headers["tracestate"] != "a=1" {
-					t.Errorf("%s carries %s %s; want the unsampled span below the one that came", topic, tp, o.Headers["tracestate"])
+			for topic, n := range map[string]int{"stickers": 2, "dead": 1} {
+				out := r.on(topic)
+				if len(out) != n {
+					t.Fatalf("%d messages on %s; want %d", len(out), topic, n)
+				}
+				for _, o := range out {
+					tp := o.Headers["traceparent"]
+					if !strings.HasPrefix(tp, unsampled(0)[:36]) || !strings.HasSuffix(tp, "-00") || o.Headers["tracestate"] != state {
+						t.Errorf("%s carries %q %q; want the trace that came, not sampled", topic, tp, o.Headers["tracestate"])
+					}
 				}
 			}
-		}
-		if n := r.traces.Sum(t, tracing.ConsumedMessages); n != 4 {
-			t.Errorf("%d messages consumed; want 4, for metrics are not sampled", n)
-		}
-	})
+			if n := r.traces.Sum(t, tracing.ConsumedMessages); n != 4 {
+				t.Errorf("%d messages consumed; want 4, for metrics are not sampled", n)
+			}
+		})
+	}
 }
 
 // An aggregate over traces that are not sampled begins one that may be. What it sends is in it.
