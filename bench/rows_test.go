@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -30,6 +31,14 @@ func contestants(r *measure.Row) map[string]measure.Contestant {
 	return all
 }
 
+// soon ends when a test has waited too long for a message: what is lost is then said, by name.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errLost)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // few is how many messages a test gives a row: whole groups of an aggregator.
 func few(r *measure.Row) int {
 	if r.Count > 0 {
@@ -44,13 +53,14 @@ func TestContestantsDoTheirWork(t *testing.T) {
 	for _, r := range allRows(different) {
 		for name, c := range contestants(&r) {
 			t.Run(r.Name+"/"+name, func(t *testing.T) {
-				l, err := c.Open(t.Context())
+				ctx := soon(t)
+				l, err := c.Open(ctx)
 				if err != nil {
 					t.Fatal(err)
 				}
 				n := few(&r)
 				for run := 1; run <= 2; run++ {
-					if err := l.Run(t.Context(), n); err != nil {
+					if err := l.Run(ctx, n); err != nil {
 						t.Fatal(err)
 					}
 					if got, want := l.Done(), int64(run*n*max(r.Units, 1)); got != want {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"testing"
@@ -15,13 +16,14 @@ import (
 func spans(t *testing.T, s sdk.Sampler, n int) float64 {
 	t.Helper()
 	end := &discard{}
-	l, err := traced(s, end)(t.Context())
+	ctx := soon(t)
+	l, err := traced(s, end)(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const run = 50 // few enough that the batch processor has room for all spans
 	for range n / run {
-		if err := l.Run(t.Context(), run); err != nil {
+		if err := l.Run(ctx, run); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,14 +70,20 @@ func TestBilling(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &pipe{pub: broker.Publisher(), sub: broker.Subscriber("sink"), bodies: bodies, close: broker.Close}
-	if _, err := p.load(t.Context()); err != nil {
+	ctx := soon(t)
+	if _, err := p.load(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.pub.Publish("in", message.NewMessage("1", bodies[0])); err != nil {
 		t.Fatal(err)
 	}
-	m := <-p.out
-	m.Ack()
+	var m *message.Message
+	select {
+	case m = <-p.out:
+		m.Ack()
+	case <-ctx.Done():
+		t.Fatal(context.Cause(ctx))
+	}
 	var got bill
 	if err := json.Unmarshal(m.Payload, &got); err != nil {
 		t.Fatal(err)
@@ -84,7 +92,13 @@ func TestBilling(t *testing.T) {
 	if err := json.Unmarshal(bodies[0], &of); err != nil {
 		t.Fatal(err)
 	}
-	want, _ := toBill(of)
+	want := bill{Order: of.ID, Customer: of.Customer.ID, Currency: of.Currency}
+	for _, l := range of.Lines {
+		for range l.Quantity {
+			want.Items++
+			want.Cents += l.Cents
+		}
+	}
 	if got != want || got.Cents == 0 || got.Customer != keys[0] {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

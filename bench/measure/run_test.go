@@ -82,9 +82,13 @@ func TestMessagesFitTheTime(t *testing.T) {
 			}}, nil
 		}}
 		row := Row{Name: "row", Units: 3, Ours: []Ours{{slow, Must{Why: "it is a test"}}}}
-		rep, err := Run(t.Context(), []Row{row}, Options{Rounds: 1, Time: time.Second})
+		rep, err := Run(t.Context(), []Row{row}, Options{Rounds: 2, Time: time.Second})
 		if err := errors.Join(err, rep.Err()); err != nil {
 			t.Fatal(err)
+		}
+		// Each round has a contestant of its own, and warms it up.
+		if half := len(messages) / 2; half < 2 || !slices.Equal(messages[:half], messages[half:]) {
+			t.Errorf("two rounds had the runs %v", messages)
 		}
 		if got := messages[len(messages)-1]; got != 1000 {
 			t.Errorf("a measurement had %d messages, want 1000", got)
