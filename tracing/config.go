@@ -114,7 +114,7 @@ func (s *switcher[P, T]) look() *T {
 	defer s.mu.Unlock()
 	p := s.get()
 	on := s.make(p)
-	s.state.Store(&switched[T]{seen: p, fixed: on != nil || !reflect.TypeOf(p).Comparable(), on: on})
+	s.state.Store(&switched[T]{seen: p, fixed: on != nil || !reflect.ValueOf(p).Comparable(), on: on})
 	return on
 }
 
