@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/leat-go/leat/flow"
 )
 
 // Example is the program as it is started.
@@ -161,6 +163,36 @@ func TestALineThatCannotBeWrittenFailsTheRun(t *testing.T) {
 	code := program{Stdout: &broken{100}, Stderr: &stderr}.run(t.Context())
 	if code != 1 || !strings.Contains(stderr.String(), "disk is full") {
 		t.Errorf("exit code %d, %s", code, stderr.String())
+	}
+}
+
+// TestWhatCannotBeMendedStaysDead: a line that dies again, and one that did not die at an inventory. The run
+// ends all the same.
+func TestWhatCannotBeMendedStaysDead(t *testing.T) {
+	var out strings.Builder
+	s, err := openShop(newLedger(&out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.gadgets.Shelf = map[string]int{"G13": -7}
+	if err := s.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.receive("7")
+	elsewhere := letter("7", "1")
+	elsewhere.Metadata[flow.DeadStep] = "confirm"
+	s.bury(elsewhere)
+	if err := s.take(2, []byte(`{"id":"8","lines":[{"item":"G13","quantity":1}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.settle(t.Context(), true), s.close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, in, putBack := s.count(); in[isDead] != 2 || putBack != 1 {
+		t.Errorf("%v, put back %d\n%s", in, putBack, out.String())
+	}
+	if line, balanced := s.accounting(); !balanced {
+		t.Error(line)
 	}
 }
 
