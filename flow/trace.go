@@ -125,10 +125,9 @@ func (w *work) fire() {
 func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
 	if x.IsRecording() {
 		kvs := w.attrs[:0]
-		switch {
-		case x.env == nil:
+		if x.env == nil {
 			kvs = append(kvs, x.place.Attributes...)
-		default:
+		} else {
 			conversation := x.env.Get(channel.HeaderConversation)
 			if conversation == "" {
 				conversation = x.env.Root().ID()

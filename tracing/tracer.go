@@ -177,7 +177,7 @@ func (t *Tracer) links(members []channel.Entry) (n int, links []trace.Link, one 
 }
 
 func (t *Tracer) start(ctx context.Context, p *Place, opts []trace.SpanStartOption) (context.Context, trace.Span) {
-	return t.tracer.Start(ctx, p.Name, opts...)
+	return t.tracer.Start(ctx, p.Name, opts...) //nolint:spancheck // Who asks for it ends it.
 }
 
 // Describe adds to kvs what a span says of its place and of its message: to be set all at once, when the

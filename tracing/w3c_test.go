@@ -97,4 +97,6 @@ func TestW3CShortWay(t *testing.T) {
 // suspicious reads no context from strangers.
 type suspicious struct{ propagation.TraceContext }
 
-func (suspicious) Extract(ctx context.Context, _ propagation.TextMapCarrier) context.Context { return ctx }
+func (suspicious) Extract(ctx context.Context, _ propagation.TextMapCarrier) context.Context {
+	return ctx
+}
