@@ -15,7 +15,7 @@
 // What is whose child: the processing of a message is a child of its send, so one trace crosses all hops.
 // The parts of a split are children of one parent. An aggregate is one span, linked to every member, in
 // their trace if they have one in common, else in a trace of its own. A retry is an event. A dead letter
-// is sent by the span that failed; when it is put back, a new trace begins, linked to it.
+// is sent within the span of the message that failed; when it is put back, a new trace begins, linked to it.
 //
 // Names of spans, attributes, instruments and log keys are the constants below; docs/tracing.md explains
 // them. Labels of metrics come from the flow's declaration, never from messages. No payload, no header

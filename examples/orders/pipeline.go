@@ -39,9 +39,9 @@ const (
 	gadgetInventory = "gadget-inventory"
 )
 
-// declare makes the flow, and starts nothing. It books with the inventories, and writes what became of an
-// order into the ledger.
-func declare(w, g *domain.Inventory, l *ledger, more ...flow.Part) (*flow.Flow, error) {
+// declare makes the flow, and starts nothing. It books with the inventories, keeps answers in groups until an
+// order has all of its own, and writes what became of an order into the ledger.
+func declare(w, g *domain.Inventory, groups aggregator.Store, l *ledger, more ...flow.Part) (*flow.Flow, error) {
 	end := func(s state) channel.Processor[domain.Outcome] {
 		return endpoint.Do(func(_ context.Context, o domain.Outcome) error {
 			l.set(o.Order, s, o.String())
@@ -62,7 +62,7 @@ func declare(w, g *domain.Inventory, l *ledger, more ...flow.Part) (*flow.Flow, 
 		flow.Step("assemble", answers, &aggregator.Aggregator[domain.Answer, domain.Outcome]{
 			Correlate: func(a domain.Answer) string { return a.Order },
 			SizeOf:    func(a domain.Answer) int { return a.Of },
-			Combine:   domain.Combine, To: outcomes, Store: &aggregator.Memory{},
+			Combine:   domain.Combine, To: outcomes, Store: groups,
 		}),
 		flow.Step("by-outcome", outcomes, router.Content(
 			router.When("back-ordered", domain.BackOrdered, backOrdered),

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/examples/orders/domain"
 	"github.com/leat-go/leat/flow"
@@ -35,7 +36,7 @@ func order(id string, items ...string) domain.Order {
 func world(t *testing.T, test func(k *leattest.Kit)) {
 	t.Helper()
 	w, g := stock()
-	f, err := declare(w, g, newLedger(io.Discard))
+	f, err := declare(w, g, &aggregator.Memory{}, newLedger(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestARetryHoldsUpItsOrderAlone(t *testing.T) {
 // completes the order.
 func TestAPoisonedLineIsPutBack(t *testing.T) {
 	w, g := stock()
-	f, err := declare(w, g, newLedger(io.Discard))
+	f, err := declare(w, g, &aggregator.Memory{}, newLedger(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestAPoisonedLineIsPutBack(t *testing.T) {
 // TestAnOrderDeliveredTwiceIsBookedOnce: its messages have the same ids the second time.
 func TestAnOrderDeliveredTwiceIsBookedOnce(t *testing.T) {
 	w, g := stock()
-	f, err := declare(w, g, newLedger(io.Discard))
+	f, err := declare(w, g, &aggregator.Memory{}, newLedger(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters/memory"
+	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/examples/orders/domain"
 	"github.com/leat-go/leat/flow"
@@ -29,7 +30,7 @@ type shop struct {
 func openShop(l *ledger, more ...flow.Part) (*shop, error) {
 	s := &shop{ledger: l, widgets: domain.Widgets(), gadgets: domain.Gadgets(), broker: &memory.Broker{}}
 	var err error
-	s.flow, err = declare(s.widgets, s.gadgets, l, more...)
+	s.flow, err = declare(s.widgets, s.gadgets, &aggregator.Memory{}, l, more...)
 	return s, err
 }
 

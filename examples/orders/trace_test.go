@@ -1,15 +1,10 @@
 package main
 
 import (
-	"io"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/leat-go/leat/flow"
-	"github.com/leat-go/leat/leattest"
 )
 
 // TestTrace: the traces of the sample are always the same. Where they change on purpose:
@@ -42,40 +37,4 @@ func TestTimesOfTraces(t *testing.T) {
 	if r.code != 0 || spans < 10 {
 		t.Errorf("exit code %d, %d spans\n%s", r.code, spans, r.stdout)
 	}
-}
-
-// TestTracesAreTheDrawing: whatever becomes of orders, their traces go along what -graph draws, and nothing
-// in them is an orphan.
-func TestTracesAreTheDrawing(t *testing.T) {
-	var traces leattest.Traces
-	w, g := stock()
-	f, err := declare(w, g, newLedger(io.Discard), flow.Tracing(traces.Config()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	leattest.Run(t, f, func(k *leattest.Kit) {
-		send(k, order("1", "W1", "G1", "G2", "X1"))
-		send(k, order("2", "W9"))
-		send(k, order("3", "X1"))
-		send(k, order("4"))
-		send(k, order("5", "G13", "W1"))
-		k.Wait(time.Minute)
-		g.Recount()
-		for _, l := range k.Dead() {
-			topic, m, err := flow.PutBack(l.Message)
-			if err != nil {
-				t.Fatal(err)
-			}
-			k.World.PutMessage(topic, m)
-		}
-		k.Drain()
-	})
-	traces.Check(t, f)
-	var not []string // arrows that these orders do not take
-	for _, e := range f.Edges() {
-		if e.Link == flow.LinkTime || e.Link == flow.LinkError && e.From != "step "+gadgetInventory {
-			not = append(not, e.String())
-		}
-	}
-	traces.Covers(t, f, not...)
 }
