@@ -2,8 +2,8 @@ package tracing
 
 import (
 	"context"
-
 	"fmt"
+	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.opentelemetry.io/otel/attribute"
@@ -46,6 +46,9 @@ func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*messa
 	m.SetContext(context.WithValue(ctx, processing{}, span))
 	defer func() {
 		m.SetContext(was)
+		if slices.Contains(out, m) { // it goes on, and its send is below this span
+			m.SetContext(trace.ContextWithSpan(was, span))
+		}
 		if p := recover(); p != nil {
 			Fail(span, ClassPanic, "panic")
 			span.End()
@@ -58,15 +61,34 @@ func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*messa
 		Fail(span, ClassTransient, channel.Reason(err))
 	}
 	for _, p := range out {
-		if t.own(metadata(p.Metadata), m.Metadata) {
-			continue
-		}
-		t.prop.Inject(ctx, metadata(p.Metadata))
-		if !trace.SpanContextFromContext(p.Context()).IsValid() {
-			p.SetContext(trace.ContextWithSpan(p.Context(), span))
+		if p != m {
+			t.pass(ctx, m, p)
 		}
 	}
+	if slices.Contains(out, m) { // after the others, which are compared with it
+		t.pass(ctx, m, m)
+	}
 	return out, err
+}
+
+// pass has a message that a handler has made go on in the trace of ctx: below the handler's span, or one
+// that the handler has begun for it.
+func (t *Tracer) pass(ctx context.Context, in, out *message.Message) {
+	if t.own(metadata(out.Metadata), in.Metadata) {
+		return
+	}
+	if s := trace.SpanFromContext(out.Context()); s.SpanContext().IsValid() {
+		ctx = trace.ContextWithSpan(ctx, s)
+	} else {
+		out.SetContext(trace.ContextWithSpan(out.Context(), trace.SpanFromContext(ctx)))
+	}
+	if out.Metadata == nil {
+		out.Metadata = message.Metadata{}
+	}
+	for _, name := range t.fields {
+		delete(out.Metadata, name)
+	}
+	t.prop.Inject(ctx, metadata(out.Metadata))
 }
 
 // place is that of a topic that no flow has declared.
