@@ -105,6 +105,7 @@ type step struct {
 	inlets    []*inlet
 	outlets   []outlet
 	counts    counters
+	notices   [notices]notice
 
 	said, aggregate, letter, attempt *tracing.Place // of spans: a source's word, an aggregate, a dead letter, an attempt
 }

@@ -43,7 +43,7 @@ func (w *work) verdict() next {
 	if s.policy.OnRetry != nil {
 		r := Retry{Flow: w.flow.name, Step: s.name, MessageID: w.env.ID(), Attempt: w.tries, Err: w.err, After: after}
 		if err := guard(func() error { s.policy.OnRetry(r); return nil }); err != nil {
-			w.log().Error("OnRetry", "error", err)
+			w.log().ErrorContext(w.within(), "OnRetry", tracing.LogError, err)
 		}
 	}
 	return next{what: retry, after: after}
@@ -67,6 +67,9 @@ func (w *work) later(after time.Duration) next {
 		after = settlePause
 	}
 	w.event(tracing.EventLater, w.err, after)
+	if w.laters++; w.laters >= noticeAfter {
+		w.warn(noticeLater, "message waits for what its step needs", w.err, tracing.LogFailed, w.failed.step.name)
+	}
 	w.tries--
 	w.in.step.counts.later.Add(1)
 	return next{what: retry, after: after}
@@ -106,7 +109,7 @@ func (w *work) die(outcome channel.Outcome) next {
 	if !later {
 		after = deathPause
 	}
-	w.log().Warn("message waits for its dead letter", "failed_step", w.failed.step.name, "error", w.err)
+	w.warn(noticeLetter, "message waits for its dead letter", w.err, tracing.LogFailed, w.failed.step.name)
 	if errors.Is(err, errNoLetter) { // each try counts, so that its pauses grow
 		return next{what: retry, after: after}
 	}

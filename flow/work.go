@@ -40,6 +40,7 @@ type work struct {
 	ctx       context.Context //nolint:containedctx // The message's, as it arrived.
 	native    any             // the adapter's own
 	tries     int
+	laters    int       // pauses since the latest attempt that counts
 	first     time.Time // of the first failure
 	last      time.Time // of the latest
 	failed    *inlet    // where the attempt failed
@@ -146,7 +147,7 @@ func (w *work) published() next {
 		case isBestEffort(o):
 			w.in.step.counts.bestEffort.Add(1)
 			w.sent(o, o.Err)
-			w.log().Warn("best-effort delivery lost", "topic", o.Topic, "error", o.Err)
+			w.warn(noticeLost, "best-effort delivery lost", o.Err, tracing.LogTopic, tracing.Text(o.Topic))
 			w.spare = append(w.spare, o)
 			continue
 		case isLetter(o) && errors.Is(o.Err, channel.ErrTooLarge): // a dead letter, and the publisher's limits are below the flow's
@@ -171,9 +172,8 @@ func (w *work) published() next {
 		w.abandon(w.err)
 		return w.verdict()
 	}
-	if w.pubFails++; w.pubFails == 1 {
-		w.log().Warn("publish failed, trying again until it succeeds", "topic", left[0].Topic, "error", left[0].Err)
-	}
+	w.pubFails++
+	w.warn(noticePublish, "publish failed, trying again until it succeeds", left[0].Err, tracing.LogTopic, tracing.Text(left[0].Topic))
 	w.err = left[0].Err
 	after := publishPause(w.pubFails)
 	w.resent(after)
@@ -211,7 +211,7 @@ func (w *work) settle() next {
 	if w.stopping() {
 		return next{what: giveUp}
 	}
-	w.log().Warn("settling failed, the message is tried again", "error", err)
+	w.warn(noticeSettle, "settling failed, the message is tried again", err)
 	after, later := channel.IsLater(err)
 	if !later || after <= 0 {
 		after = settlePause
@@ -342,7 +342,7 @@ func (w *work) free() {
 		return
 	}
 	w.env = channel.Envelope{}
-	w.in, w.ctx, w.native, w.err, w.tries, w.pubFails = nil, nil, nil, nil, 0, 0
+	w.in, w.ctx, w.native, w.err, w.tries, w.laters, w.pubFails = nil, nil, nil, nil, 0, 0, 0
 	w.first, w.last = time.Time{}, time.Time{}
 	if w.lane != nil {
 		w.lane, w.rec, w.shared, w.due, w.resend, w.holds = nil, adapters.Record{}, nil, time.Time{}, false, false

@@ -81,6 +81,8 @@ const (
 	LogTraceID   = "trace_id"
 	LogTopic     = "topic"
 	LogError     = "error"
+	LogMore      = "more" // messages that had the same trouble since the line before
+	LogFailed    = "failed_step"
 )
 
 // InstrumentationName is the name of our tracer and our meter.
