@@ -15,6 +15,8 @@ RUN       ?= .      # tests, by regular expression; those named are of the root 
 FUZZTIME  ?= 3s     # for each fuzz target
 BENCH     ?= .      # benchmarks, by regular expression
 BENCHTIME ?= 1s
+ROWS      ?= .      # of make rivals
+ROUNDS    ?= 5      # of each
 SEEDS     ?= 5000   # of each crash run and each fault, in make soak
 
 CACHE   := $(CURDIR)/.cache
@@ -26,7 +28,7 @@ MODULES := .
 endif
 each     = for module in $(MODULES); do (cd $$module && echo "== $@ $$module" && $(1)) || exit 1; done
 
-.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln bench soak soak-crash soak-faults soak-memory
+.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln bench rivals soak soak-crash soak-faults soak-memory
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -69,6 +71,9 @@ fuzz: ## FUZZTIME for each fuzz target
 
 vuln: ## known vulnerabilities in what we import
 	@$(call each,$(CURDIR)/.ci/vuln $(GOVULNCHECK))
+
+rivals: ## ours beside ceilings and rivals, in one run; ROWS by regular expression, ROUNDS of each
+	@cd bench && go run . -rows '$(ROWS)' -rounds $(ROUNDS)
 
 bench: ## BENCH for BENCHTIME each, with allocations; compare only figures of one run
 	@$(call each,go test -run '^$$' -bench '$(strip $(BENCH))' -benchtime $(BENCHTIME) -benchmem $(PKG))

@@ -124,17 +124,17 @@ func (w *work) fire() {
 // endSpan says of a span what it was for, and ends it.
 func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
 	if x.IsRecording() {
-		kvs := w.attrs[:0]
+		w.attrs = w.attrs[:0]
 		if x.env == nil {
-			kvs = append(kvs, x.place.Attributes...)
+			w.attrs = append(w.attrs, x.place.Attributes...)
 		} else {
 			conversation := x.env.Get(channel.HeaderConversation)
 			if conversation == "" {
 				conversation = x.env.Root().ID()
 			}
-			kvs = w.tracer.Describe(kvs, x.place, x.env.ID(), conversation)
+			w.attrs = w.tracer.Describe(w.attrs, x.place, x.env.ID(), conversation)
 		}
-		w.attrs = append(kvs, more...)
+		w.attrs = append(w.attrs, more...)
 		x.SetAttributes(w.attrs...)
 	}
 	x.End()
