@@ -225,7 +225,7 @@ func (w *work) ready() error {
 			o.Headers = o.Headers.With(channel.HeaderHistory, w.history(e))
 		}
 		if w.tracer != nil {
-			w.depart(e.Context(), o, n, w.tracer.Foreign(e))
+			w.depart(e.Context(), o, n)
 		}
 		if err := w.flow.limits.CheckFields(p, o.Headers); err != nil {
 			return fmt.Errorf("for topic %s: %w", e.Topic(), err)

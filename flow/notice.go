@@ -22,6 +22,7 @@ const (
 	noticeLater          // something that the step needs is busy or down
 	noticeLetter         // there is no dead letter to go to
 	noticeLost           // a best-effort delivery is lost
+	noticeBlind          // OpenTelemetry panicked
 	notices
 )
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -31,9 +32,9 @@ type telemetry struct {
 	*tracing.Telemetry
 
 	flow    *Flow
-	sampled sync.Once               // the tracer is there
-	follows map[*tracing.Place]bool // see Tracer.Follows
-	first   sync.Once               // the meter is there
+	sampled sync.Once                        // the tracer is there
+	follows map[*tracing.Place]*atomic.Int32 // see Tracer.Follows: 0 not asked yet, 1 it does, 2 not
+	first   sync.Once                        // the meter is there
 	labels  map[*tracing.Place]*tracing.Labels
 
 	mu       sync.Mutex
@@ -100,16 +101,33 @@ func (t *telemetry) tracer() *tracing.Tracer {
 		return nil
 	}
 	t.sampled.Do(func() {
-		t.follows = map[*tracing.Place]bool{}
+		t.follows = map[*tracing.Place]*atomic.Int32{}
 		for _, s := range t.flow.steps {
 			for _, in := range s.inlets {
 				if in.clock == nil && !t.flow.direct[in.topic] {
-					t.follows[in.place] = x.Follows(in.place)
+					t.follows[in.place] = &atomic.Int32{}
 				}
 			}
 		}
 	})
 	return x
+}
+
+// unseen reports whether messages of unsampled traces need no span here. The sampler is asked when the first
+// such message comes.
+func (t *telemetry) unseen(x *tracing.Tracer, p *tracing.Place) bool {
+	f := t.follows[p]
+	if f == nil {
+		return false
+	}
+	if f.Load() == 0 {
+		said := int32(2)
+		if x.Follows(p) {
+			said = 1
+		}
+		f.Store(said)
+	}
+	return f.Load() == 1
 }
 
 // meter gives the meter, nil as long as nobody would see it.

@@ -62,6 +62,7 @@ func (w *work) within() context.Context {
 // begin begins the message's span at its first attempt, and that of each attempt. A clock has none
 // before it is known what it came to.
 func (w *work) begin() {
+	defer w.blind()
 	tick := w.in.clock != nil
 	if w.began.IsZero() || tick {
 		w.began = time.Now()
@@ -94,8 +95,9 @@ func (w *work) arrive() {
 		w.base, w.span = t.Handed(w.ctx, w.in.place)
 	default:
 		own := w.claim() == nil || w.rec.Context != nil
-		if !own && w.tel.follows[w.in.place] {
-			if w.base, w.unseen = t.Unseen(w.ctx, &w.env); w.unseen {
+		if !own {
+			if base, ok := t.Unseen(w.ctx, &w.env); ok && w.tel.unseen(t, w.in.place) {
+				w.base, w.unseen = base, true
 				break
 			}
 		}
@@ -123,6 +125,7 @@ func (w *work) fire() {
 
 // endSpan says of a span what it was for, and ends it.
 func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
+	defer w.blind()
 	if x.IsRecording() {
 		w.attrs = w.attrs[:0]
 		if x.env == nil {
@@ -142,6 +145,7 @@ func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
 
 // enter begins the span of a step behind a direct hop.
 func (w *work) enter(e *channel.Envelope, in *inlet) {
+	defer w.blind()
 	ctx, span := w.tracer.Inside(e.Context(), in.place)
 	e.SetContext(ctx)
 	w.open = append(w.open, openSpan{span, in.place, e})
@@ -150,6 +154,7 @@ func (w *work) enter(e *channel.Envelope, in *inlet) {
 // relate begins the span of an aggregate, if that is what the step sends, or of a clock that sends
 // something else.
 func (w *work) relate(e *channel.Envelope, in *inlet, r *channel.Result) {
+	defer w.blind()
 	var members []channel.Entry
 	completed := ""
 	for i := 0; i < r.Len() && members == nil; i++ {
@@ -193,7 +198,7 @@ func (w *work) under(c *channel.Envelope, d *channel.Delivery) {
 
 // leave ends the spans that a step has begun: its own, if it is behind a direct hop, and its aggregate's.
 func (w *work) leave(depth int, direct bool, r *channel.Result) {
-	for i := len(w.open) - 1; i >= depth; i-- {
+	for i := len(w.open) - 1; i >= depth && i < len(w.open); i-- { // blind empties it
 		if i > depth || !direct {
 			w.endSpan(w.open[i])
 			continue
@@ -205,17 +210,19 @@ func (w *work) leave(depth int, direct bool, r *channel.Result) {
 			w.endSpan(w.open[i], came)
 		}
 	}
-	w.open = w.open[:depth]
+	clear(w.open[min(depth, len(w.open)):])
+	w.open = w.open[:min(depth, len(w.open))]
 }
 
 // attempted ends what an attempt has begun. If it failed, that is said where it did.
 func (w *work) attempted(err error) {
-	for i := len(w.open) - 1; i >= 0; i-- {
+	for i := len(w.open) - 1; i >= 0 && i < len(w.open); i-- { // blind empties it
 		if err != nil {
 			w.fail(w.open[i], err)
 		}
 		w.endSpan(w.open[i])
 	}
+	clear(w.open)
 	w.open = w.open[:0]
 	if err != nil { // whatever is done about it is done for the message
 		w.group, w.traced = nil, w.span != nil && w.span.IsRecording()
@@ -223,6 +230,7 @@ func (w *work) attempted(err error) {
 }
 
 func (w *work) fail(span trace.Span, err error) {
+	defer w.blind()
 	if span.IsRecording() {
 		err = speaking(err)
 		tracing.Fail(span, w.class(err), channel.Reason(err))
@@ -234,6 +242,7 @@ func (w *work) event(name string, err error, after time.Duration) {
 	if w.tracer == nil {
 		return
 	}
+	defer w.blind()
 	if name == tracing.EventRetry { // what only waits is nobody's news, where there is no message
 		w.fire()
 	}
@@ -259,8 +268,10 @@ func (w *work) event(name string, err error, after time.Duration) {
 
 // depart begins the span of a message that leaves, and has it travel in the message's headers. A context
 // that somebody has set there is not overwritten.
-func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node, foreign bool) {
+func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node) {
+	defer w.blind()
 	t := w.tracer
+	foreign := !n.letter && t.Foreign(&n.env)
 	if !n.traced {
 		if !foreign && (!w.unseen || !t.Carries(o.Headers)) {
 			o.Headers = w.carry(ctx, o.Headers)
@@ -306,7 +317,8 @@ func (w *work) undated(ctx context.Context) context.Context {
 
 // letter begins the span of a dead letter: a child of what failed, linked to where the entry itself was.
 func (w *work) letter(o *adapters.Outgoing, n *node, x *channel.Entry) {
-	w.depart(w.failedContext(), o, n, false)
+	defer w.blind()
+	w.depart(w.failedContext(), o, n)
 	if n.span == nil || !n.span.IsRecording() {
 		return
 	}
@@ -329,13 +341,16 @@ func (w *work) sent(o *adapters.Outgoing, err error) {
 	if !ok {
 		return
 	}
-	if n.span != nil {
-		if err != nil && n.span.IsRecording() {
-			tracing.Fail(n.span, tracing.ClassPublish, channel.Reason(err))
-		}
-		n.span.End()
-		n.span = nil
+	span := n.span
+	if span == nil {
+		return
 	}
+	n.span = nil
+	defer w.blind()
+	if err != nil && span.IsRecording() {
+		tracing.Fail(span, tracing.ClassPublish, channel.Reason(err))
+	}
+	span.End()
 }
 
 // resent notes on the spans of what could not be published that it is tried again.
@@ -343,6 +358,7 @@ func (w *work) resent(after time.Duration) {
 	if w.tracer == nil {
 		return
 	}
+	defer w.blind()
 	for _, o := range w.outs {
 		if n, ok := o.Owner.(*node); ok && n.span != nil && n.span.IsRecording() {
 			n.span.AddEvent(tracing.EventResend, trace.WithAttributes(attribute.Int(tracing.Attempt, w.pubFails),
@@ -357,6 +373,7 @@ func (w *work) measureSend(o *adapters.Outgoing) {
 	if !ok || w.meter == nil {
 		return
 	}
+	defer w.blind()
 	class := tracing.ClassNone
 	if o.Err != nil {
 		class = tracing.ClassPublish
@@ -402,6 +419,7 @@ func (w *work) over(name, reason string, err error) {
 		w.endSpan(x, more[:n]...)
 	}
 	if w.meter != nil && w.in.clock == nil && !w.began.IsZero() {
+		defer w.blind()
 		class := tracing.ClassNone
 		if err != nil {
 			class = w.class(err)
@@ -411,7 +429,20 @@ func (w *work) over(name, reason string, err error) {
 }
 
 func (s *spans) forget() {
-	clear(s.open[:cap(s.open)])
-	clear(s.attrs[:cap(s.attrs)])
+	if len(s.attrs) > 0 {
+		clear(s.attrs[:cap(s.attrs)])
+	}
 	*s = spans{open: s.open[:0], attrs: s.attrs[:0]}
+}
+
+// blind stands behind every call to OpenTelemetry that a message makes: whatever panics there, a sampler, a
+// propagator, an exporter, the message goes on, and nobody sees it any more.
+func (w *work) blind() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	clear(w.open)
+	w.spans = spans{tel: w.tel, open: w.open[:0], attrs: w.attrs[:0]}
+	w.warn(noticeBlind, "tracing or measuring a message panicked, it goes on unseen", panicked(p))
 }

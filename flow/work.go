@@ -336,7 +336,9 @@ func (w *work) back() {
 func (w *work) free() {
 	f := w.flow
 	w.clean()
-	w.forget()
+	if w.tracer != nil || w.meter != nil {
+		w.forget()
+	}
 	if f.poison {
 		w.env.Arrive(poisoned())
 		return

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // A Config says how a flow, or a plain Watermill router, is traced and measured. The zero value is
@@ -65,7 +67,7 @@ func New(c Config, system string) *Telemetry {
 		t.meters.fix(nil)
 		return t
 	case c.TracerProvider != nil:
-		t.traces.fix(t.tracer(c.TracerProvider))
+		t.traces.fix(t.given(c.TracerProvider))
 	}
 	if c.MeterProvider != nil {
 		t.meters.fix(t.meter(c.MeterProvider))
@@ -118,9 +120,24 @@ func (s *switcher[P, T]) look() *T {
 	return on
 }
 
-// tracer gives nil for a provider that makes no spans. It is asked for one below a remote span that is
-// not sampled: what makes none gives that back, and what samples as its parent does records nothing.
-func (t *Telemetry) tracer(p trace.TracerProvider) *Tracer {
+// given gives nil for the provider that says it makes no spans.
+func (t *Telemetry) given(p trace.TracerProvider) *Tracer {
+	if _, none := p.(noop.TracerProvider); none {
+		return nil
+	}
+	return newTracer(t.config, p.Tracer(InstrumentationName, trace.WithSchemaURL(semconv.SchemaURL)), t.system)
+}
+
+// tracer gives nil for a global provider that makes no spans. It is asked for one below a remote span that
+// is not sampled: what makes none gives that back, and what samples as its parent does records nothing.
+// One that panics makes none.
+func (t *Telemetry) tracer(p trace.TracerProvider) (on *Tracer) {
+	defer func() {
+		if r := recover(); r != nil {
+			on = nil
+			otel.Handle(fmt.Errorf("asking the tracer provider for a span: panic: %v", r))
+		}
+	}()
 	x := p.Tracer(InstrumentationName, trace.WithSchemaURL(semconv.SchemaURL))
 	parent := unsampled()
 	_, span := x.Start(trace.ContextWithRemoteSpanContext(context.Background(), parent), OpProcess)

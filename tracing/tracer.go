@@ -2,9 +2,11 @@ package tracing
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -80,9 +82,9 @@ func (t *Tracer) Unseen(ctx context.Context, e *channel.Envelope) (context.Conte
 	return trace.ContextWithRemoteSpanContext(ctx, sc), true
 }
 
-// Follows asks the sampler once whether spans of a place are ever recorded in a trace that comes from
-// elsewhere and is not sampled. If not, as with every sampler that is based on the parent, it need not be
-// asked for each message.
+// Follows asks the sampler whether spans of a place are ever recorded in a trace that comes from elsewhere
+// and is not sampled. If not, as with every sampler that is based on the parent, it need not be asked again
+// for each message. What is recorded of the question is never ended, and so never exported.
 func (t *Tracer) Follows(p *Place) bool {
 	ctx := trace.ContextWithRemoteSpanContext(context.Background(), unsampled())
 	_, span := t.start(ctx, p, t.consumer)
@@ -257,7 +259,14 @@ func (t *Tracer) strip(headers channel.Fields) channel.Fields {
 // Carrier gives the headers that a context's span context travels in: what stores keep with a member.
 func (t *Tracer) Carrier() channel.Carrier { return t.carry }
 
-func (t *Tracer) headers(ctx context.Context) channel.Fields {
+// headers is called from within blocks and stores: a propagator that panics carries nothing.
+func (t *Tracer) headers(ctx context.Context) (fs channel.Fields) {
+	defer func() {
+		if r := recover(); r != nil {
+			fs = nil
+			otel.Handle(fmt.Errorf("writing a trace into headers: panic: %v", r))
+		}
+	}()
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return nil
 	}
