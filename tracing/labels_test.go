@@ -3,6 +3,7 @@ package tracing_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -108,7 +109,8 @@ func measured(t *testing.T) (all map[string]map[string]bool) {
 				Correlate: func(s string) string { return s }, Combine: func(k string, _ []string) (string, error) { return k, nil },
 				To: end, Timeout: time.Hour, Store: &aggregator.Memory{},
 			}),
-			flow.Direct(group), flow.Policy{DeadLetter: "dead"}, flow.Tracing(x.Config()))
+			flow.Direct(group), flow.Policy{DeadLetter: "dead"}, flow.Tracing(x.Config()),
+			flow.Logger(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			t.Fatal(err)
 		}
