@@ -139,7 +139,7 @@ func (a *Aggregator[In, Out]) Process(m channel.Message[In]) (channel.Result, er
 		}
 		return channel.Drop("late"), nil
 	}
-	return channel.Result{}, fmt.Errorf("adding to group %q: the store gave the unknown state %d", key, got.State)
+	return channel.Result{}, fmt.Errorf("adding to a group: the store gave the unknown state %d", got.State)
 }
 
 const alreadyReleased = "already released"

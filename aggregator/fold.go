@@ -35,10 +35,10 @@ func (f *folding[In, Out]) fold(state channel.Entry, first bool) (next channel.E
 	if first {
 		state = member
 	} else if acc, err = channel.Body[Out](state); err != nil {
-		return next, false, &foldError{fmt.Errorf("reading the state of group %q: %w", f.key, err)}
+		return next, false, &foldError{fmt.Errorf("reading the state of a group: %w", err)}
 	}
 	if acc, err = f.a.Fold(acc, f.member.Body); err != nil {
-		return next, false, &foldError{fmt.Errorf("folding into group %q: %w", f.key, err)}
+		return next, false, &foldError{fmt.Errorf("folding into a group: %w", err)}
 	}
 	arrival := channel.Arrival{
 		Topic: string(f.a.To), Scope: f.member.Scope(), ID: state.ID(), Key: state.Key(), Body: acc, HasBody: true,

@@ -105,7 +105,7 @@ func (x *scope) room(r *AddRequest) error {
 		return nil
 	}
 	if !r.ReleaseOldest || x.total >= 2*r.MaxOpen {
-		return fmt.Errorf("opening group %q: %d groups are open and %d are being released: %w", r.Key, x.open.n, x.total-x.open.n, ErrTooManyGroups)
+		return fmt.Errorf("opening a group: %d groups are open and %d are being released: %w", x.open.n, x.total-x.open.n, ErrTooManyGroups)
 	}
 	g := x.open.first
 	x.close(g, CompletedByLimit)
@@ -146,7 +146,7 @@ func (x *scope) fold(ctx context.Context, r AddRequest) (Added, error) {
 			return a, err
 		}
 	}
-	return Added{}, fmt.Errorf("adding to group %q: %w", r.Key, context.Cause(ctx))
+	return Added{}, fmt.Errorf("adding to a group: %w", context.Cause(ctx))
 }
 
 // state gives what is folded so far and its version: 0 if nothing is.

@@ -22,7 +22,7 @@ func (a *Aggregator[In, Out]) takeOver(ctx context.Context, r ClaimRequest) (cha
 		return channel.Drop(alreadyReleased), nil
 	}
 	// A member whose group is nowhere was lost by the store: tried again it opens a new one.
-	return channel.Result{}, unreachable(fmt.Errorf("claiming group %q: %w", r.Key, err))
+	return channel.Result{}, unreachable(fmt.Errorf("claiming a group: %w", err))
 }
 
 // release makes the group's one message. Its id is the group's, whoever releases it and however often.
@@ -70,21 +70,21 @@ func (a *Aggregator[In, Out]) settle(r channel.Result, g Group) channel.Result {
 func (a *Aggregator[In, Out]) combine(g Group) (out Out, err error) {
 	if a.Fold != nil {
 		if len(g.Entries) != 1 {
-			return out, channel.Permanent(fmt.Errorf("reading group %q: a folded group has one entry, this has %d: was it made by Combine?", g.Key, len(g.Entries)))
+			return out, channel.Permanent(fmt.Errorf("reading a group: a folded group has one entry, this has %d: was it made by Combine?", len(g.Entries)))
 		}
 		if out, err = channel.Body[Out](g.Entries[0]); err != nil {
-			return out, fmt.Errorf("reading the state of group %q: %w", g.Key, err)
+			return out, fmt.Errorf("reading the state of a group: %w", err)
 		}
 		return out, nil
 	}
 	members := make([]In, len(g.Entries))
 	for i := range g.Entries {
 		if members[i], err = channel.Body[In](g.Entries[i]); err != nil {
-			return out, fmt.Errorf("reading member %s of group %q: %w", g.Entries[i].ID(), g.Key, err)
+			return out, fmt.Errorf("reading member %q of a group: %w", g.Entries[i].ID(), err)
 		}
 	}
 	if out, err = a.Combine(g.Key, members); err != nil {
-		return out, fmt.Errorf("combining the %d members of group %q: %w", len(members), g.Key, err)
+		return out, fmt.Errorf("combining the %d members of a group: %w", len(members), err)
 	}
 	return out, nil
 }
@@ -119,7 +119,7 @@ func (a *Aggregator[In, Out]) failed(e *channel.Envelope, why error) (channel.Re
 	case errors.Is(err, ErrNoGroup):
 		return channel.Result{}, nil // the store lost it: the message dies alone
 	case err != nil: // the group must not lose one member to the dead letter and keep the others
-		return channel.Result{}, unreachable(fmt.Errorf("claiming group %q for the dead letter: %w", r.Key, err))
+		return channel.Result{}, unreachable(fmt.Errorf("claiming a group for the dead letter: %w", err))
 	}
 	members := slices.Clone(g.Entries) // the result outlives the claim
 	if a.Fold != nil && !e.Tick() {

@@ -241,7 +241,7 @@ func encode(codecs *Codecs, topic, contentType string, body any) ([]byte, error)
 		err = errNoBytes
 	}
 	if err != nil {
-		return nil, fmt.Errorf("encoding %T for topic %s: %w: %w", body, topic, ErrEncode, err)
+		return nil, fmt.Errorf("encoding %T for topic %q: %w: %w", body, topic, ErrEncode, err)
 	}
 	return b, nil
 }

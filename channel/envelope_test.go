@@ -468,8 +468,8 @@ func TestEnvelopeEncodeErrors(t *testing.T) {
 		name, want string
 		d          Delivery
 	}{
-		{"no JSON", "encoding chan int for topic out: body cannot be encoded: json: unsupported type: chan int", To(Topic[chan int]("out"), nil)},
-		{"nil bytes", "encoding int for topic nil: body cannot be encoded: the codec gave nil: an empty payload is []byte{}", To(Topic[int]("nil"), 1)},
+		{"no JSON", "encoding chan int for topic \"out\": body cannot be encoded: json: unsupported type: chan int", To(Topic[chan int]("out"), nil)},
+		{"nil bytes", "encoding int for topic \"nil\": body cannot be encoded: the codec gave nil: an empty payload is []byte{}", To(Topic[int]("nil"), 1)},
 	} {
 		e := followed(root, c.d, 0)
 		p, err := e.Payload()

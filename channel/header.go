@@ -54,7 +54,7 @@ const (
 // This is the one list of headers that speak of one message only.
 func inherited(name string) bool {
 	switch name {
-	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal:
+	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal, HeaderMembers:
 		return false
 	}
 	return true

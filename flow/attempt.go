@@ -24,6 +24,9 @@ func (w *work) attempt() (err error) {
 		w.res = channel.Drop(putBackElsewhere)
 		return nil
 	}
+	if w.env.Hops() > w.flow.maxHops { // it would die where it leaves, and take a group with it
+		return fmt.Errorf("from topic %q: %w (%d, MaxHops is %d)", w.env.Topic(), channel.ErrLoop, w.env.Hops(), w.flow.maxHops)
+	}
 	if err := w.limit(&w.env); err != nil {
 		return err
 	}
@@ -211,7 +214,7 @@ func (w *work) ready() error {
 		e := &n.env
 		w.failed, w.failedEnv = w.leaving[i].from, e.Cause()
 		if e.Hops() > w.flow.maxHops {
-			return fmt.Errorf("for topic %s: %w (%d, MaxHops is %d)", e.Topic(), channel.ErrLoop, e.Hops(), w.flow.maxHops)
+			return fmt.Errorf("for topic %q: %w (%d, MaxHops is %d)", e.Topic(), channel.ErrLoop, e.Hops(), w.flow.maxHops)
 		}
 		p, err := e.Payload()
 		if err != nil {
@@ -228,7 +231,7 @@ func (w *work) ready() error {
 			w.depart(e.Context(), o, n)
 		}
 		if err := w.flow.limits.CheckFields(p, o.Headers); err != nil {
-			return fmt.Errorf("for topic %s: %w", e.Topic(), err)
+			return fmt.Errorf("for topic %q: %w", e.Topic(), err)
 		}
 	}
 	return nil

@@ -180,7 +180,7 @@ var ErrDirect = errors.New("message was on a direct topic, which no broker deliv
 // others read that topic, with its id, key and headers.
 func PutBack(letter *message.Message) (topic string, m *message.Message, err error) {
 	if letter.Metadata[DeadDirect] != "" {
-		return "", nil, fmt.Errorf("putting back %s on %s: %w", letter.UUID, letter.Metadata[DeadTopic], ErrDirect)
+		return "", nil, fmt.Errorf("putting back %q on %q: %w", letter.UUID, letter.Metadata[DeadTopic], ErrDirect)
 	}
 	return restore(letter)
 }
@@ -199,16 +199,16 @@ func (h *Handle) PutBack(ctx context.Context, letter *message.Message) error {
 			continue
 		}
 		if err := h.enter(ctx, in); err != nil {
-			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
+			return fmt.Errorf("putting back %q at %q: %w", m.UUID, scope, err)
 		}
 		defer h.leave()
 		m.SetContext(ctx)
 		if err := h.tel.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
-			return fmt.Errorf("putting back %s at %s: %w", m.UUID, scope, err)
+			return fmt.Errorf("putting back %q at %q: %w", m.UUID, scope, err)
 		}
 		return nil
 	}
-	return h.flow.errorf("putting back %s: %w: %s, on topic %s", m.UUID, ErrUnknownStep, scope, topic)
+	return h.flow.errorf("putting back %q: %w: %q, on topic %q", m.UUID, ErrUnknownStep, scope, topic)
 }
 
 // restore takes the headers of its death away from a letter.
@@ -216,9 +216,9 @@ func restore(letter *message.Message) (topic string, m *message.Message, err err
 	topic, scope := letter.Metadata[DeadTopic], letter.Metadata[DeadScope]
 	switch {
 	case topic == "" || scope == "":
-		return "", nil, fmt.Errorf("putting back %s: %w: it has no header %s", letter.UUID, ErrNotDead, DeadTopic)
+		return "", nil, fmt.Errorf("putting back %q: %w: it has no header %s", letter.UUID, ErrNotDead, DeadTopic)
 	case letter.Metadata[DeadSize] != "":
-		return "", nil, fmt.Errorf("putting back %s: %w: only the first %d of its %s bytes are left; get it from its origin %s",
+		return "", nil, fmt.Errorf("putting back %q: %w: only the first %d of its %q bytes are left; get it from its origin %q",
 			letter.UUID, ErrNotDead, deadNotice, letter.Metadata[DeadSize], letter.Metadata[DeadOrigin])
 	}
 	m = letter.Copy()

@@ -81,7 +81,7 @@ func HandlerFunc[T any](name string, block channel.Processor[T]) (message.Handle
 			w.err = err
 			w.abandon(err)
 			w.back()
-			return nil, fmt.Errorf("flow %s, message %s: %w", name, m.UUID, err)
+			return nil, fmt.Errorf("flow %s, message %q: %w", name, m.UUID, err)
 		}
 		out := w.produced()
 		w.end()

@@ -112,7 +112,7 @@ func TestHandlerFunc(t *testing.T) {
 	if string(out.Payload) != `{"Parcel":"p1","N":7}` || out.Metadata[channel.HeaderKey] != "k" || out.Metadata["tenant"] != "blue" {
 		t.Errorf("produced %s %v", out.Payload, out.Metadata)
 	}
-	if _, err := h(message.NewMessage("p2", []byte(`{"ID":"p2","Kind":"damaged"}`))); !errors.Is(err, errBadParcel) || !strings.Contains(err.Error(), "flow label, message p2") {
+	if _, err := h(message.NewMessage("p2", []byte(`{"ID":"p2","Kind":"damaged"}`))); !errors.Is(err, errBadParcel) || !strings.Contains(err.Error(), `flow label, message "p2"`) {
 		t.Errorf("an error: %v", err)
 	}
 	panics := must(flow.HandlerFunc("a", router.Filter(func(parcel) bool { panic("no") }, sorted)))(t)

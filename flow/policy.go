@@ -52,8 +52,8 @@ func When(targets ...error) func(error) bool {
 // A Retry is what OnRetry is told.
 type Retry struct {
 	Flow, Step string
-	MessageID  string
-	Attempt    int // that has just failed
+	MessageID  string // "" of a clock
+	Attempt    int    // that has just failed
 	Err        error
 	After      time.Duration
 }

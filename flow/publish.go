@@ -86,7 +86,7 @@ func (p oneByOne) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing
 func behind(before []*adapters.Outgoing, o *adapters.Outgoing) error {
 	for _, b := range before {
 		if b.Err != nil && b.Topic == o.Topic && b.Key == o.Key {
-			return fmt.Errorf("not sent before message %s of the same key: %w", b.ID, b.Err)
+			return fmt.Errorf("not sent before message %q of the same key: %w", b.ID, b.Err)
 		}
 	}
 	return nil

@@ -86,14 +86,14 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 	return func(m *message.Message) error {
 		ctx := m.Context()
 		if h.closing.Load() {
-			return h.flow.errorf("message %s: %w: close the router too", m.UUID, channel.ErrStopped)
+			return h.flow.errorf("message %q: %w: close the router too", m.UUID, channel.ErrStopped)
 		}
 		if !h.wait(ctx, steps) {
 			return errors.Join(channel.ErrStopped, context.Cause(ctx))
 		}
 		for _, in := range ins {
 			if err := h.tel.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
-				return fmt.Errorf("flow %s, step %s, message %s: %w", h.flow.name, in.step.name, m.UUID, err)
+				return fmt.Errorf("flow %s, step %s, message %q: %w", h.flow.name, in.step.name, m.UUID, err)
 			}
 		}
 		return nil

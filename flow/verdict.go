@@ -41,7 +41,7 @@ func (w *work) verdict() next {
 	w.event(tracing.EventRetry, w.err, after)
 	w.in.step.counts.retries.Add(1)
 	if s.policy.OnRetry != nil {
-		r := Retry{Flow: w.flow.name, Step: s.name, MessageID: w.env.ID(), Attempt: w.tries, Err: w.err, After: after}
+		r := Retry{Flow: w.flow.name, Step: s.name, MessageID: w.name(), Attempt: w.tries, Err: w.err, After: after}
 		if err := guard(func() error { s.policy.OnRetry(r); return nil }); err != nil {
 			w.log().ErrorContext(w.within(), "OnRetry", tracing.LogError, err)
 		}

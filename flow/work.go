@@ -376,9 +376,17 @@ func (w *work) outgoing() *adapters.Outgoing {
 	return o
 }
 
+// name is the id of the message, for those who are told of it; "" of a clock, whose id has the key in it.
+func (w *work) name() string {
+	if w.in.clock != nil {
+		return ""
+	}
+	return w.env.ID()
+}
+
 func (w *work) log() *slog.Logger {
 	l := w.flow.logger().With(tracing.LogFlow, w.flow.name, tracing.LogStep, w.in.step.name,
-		tracing.LogMessageID, tracing.Text(w.env.ID()), tracing.LogAttempt, w.tries)
+		tracing.LogMessageID, tracing.Text(w.name()), tracing.LogAttempt, w.tries)
 	if sc := trace.SpanContextFromContext(w.within()); w.base != nil && sc.IsValid() {
 		l = l.With(tracing.LogTraceID, sc.TraceID().String())
 	}

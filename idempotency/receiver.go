@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/leat-go/leat/channel"
@@ -105,7 +106,7 @@ func (r *Receiver) begin(e *channel.Envelope) (Claim, error) {
 	if r.Key == nil {
 		key = e.ID()
 	} else if key = r.Key(e); key == "" {
-		return Claim{}, fmt.Errorf("message %s: %w: Receiver.Key gave an empty string", e.ID(), ErrNoKey)
+		return Claim{}, fmt.Errorf("message %q: %w: Receiver.Key gave an empty string", e.ID(), ErrNoKey)
 	}
 	q := BeginRequest{Scope: e.Scope(), Key: key, Digest: digest(e), Lease: r.lease()}
 	c, err := r.Store.Begin(e.Context(), q)
@@ -124,7 +125,7 @@ func (r *Receiver) begin(e *channel.Envelope) (Claim, error) {
 // failed makes an error of the store one of the message: whatever is not the message's own fault is
 // Later, so that a store that is down stops messages instead of letting them pass.
 func (r *Receiver) failed(doing, scope, key string, err error) error {
-	err = fmt.Errorf("%s message %q in scope %q: %w", doing, key, scope, err)
+	err = fmt.Errorf("%s %s in scope %q: %w", doing, r.named(key), scope, err)
 	if channel.IsPermanent(err) {
 		return err
 	}
@@ -135,6 +136,14 @@ func (r *Receiver) failed(doing, scope, key string, err error) error {
 		return channel.Later(err, r.leaseTime()/runningPauses)
 	}
 	return channel.Later(err, r.leaseTime()/failedPauses)
+}
+
+// named is a message in the text of an error: by its id, which may be told, and not by a Key made of it.
+func (r *Receiver) named(key string) string {
+	if r.Key != nil {
+		return "a message"
+	}
+	return "message " + strconv.Quote(key)
 }
 
 // local reports that the store lives and dies with this process. A store around a Memory does not: it

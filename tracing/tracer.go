@@ -161,10 +161,10 @@ func (t *Tracer) links(members []channel.Entry) (n int, links []trace.Link, one 
 		}
 	}
 	for i := range members {
-		folded := members[i].Get(channel.HeaderMembers)
-		if folded == "" {
+		own, folded := t.ContextOf(&members[i]), members[i].Get(channel.HeaderMembers)
+		if folded == "" || own.IsValid() { // what was folded has no context: a message that says so has forged it
 			n++
-			add(t.ContextOf(&members[i]))
+			add(own)
 			continue
 		}
 		of, carried := channel.Members(folded)

@@ -93,6 +93,7 @@ func (t *Tracer) pass(ctx context.Context, in, out *message.Message) {
 
 // place is that of a topic that no flow has declared.
 func place(op, topic string) *Place {
+	topic = Text(topic) // it may come from a message
 	return &Place{Name: op + " " + topic, Attributes: []attribute.KeyValue{
 		attribute.String(OperationName, op), attribute.String(OperationType, op), attribute.String(Destination, topic),
 	}}

@@ -58,7 +58,7 @@ var forgeable = []string{
 	channel.HeaderSequence, channel.HeaderSequenceIndex, channel.HeaderSequenceSize, channel.HeaderSequenceOuter, channel.HeaderCompleted,
 	channel.HeaderHistory, channel.HeaderReason, channel.HeaderOnly, channel.HeaderPutBack, channel.HeaderKey,
 	flow.DeadFlow, flow.DeadStep, flow.DeadScope, flow.DeadError, flow.DeadClass, flow.DeadAttempts, flow.DeadFirst, flow.DeadTopic, flow.DeadOrigin,
-	flow.DeadStack, flow.DeadDirect, flow.DeadSize, flow.DeadSHA256, "traceparent", "tracestate", "baggage",
+	flow.DeadStack, flow.DeadDirect, flow.DeadSize, flow.DeadSHA256, "traceparent", "tracestate", "baggage", channel.HeaderMembers,
 }
 
 // nastily gives an enemy's text, now and then a long one.
@@ -86,6 +86,8 @@ func (w *world) forge(m *message.Message) {
 		switch name {
 		case "traceparent":
 			m.Metadata[name] = w.traceparent()
+		case channel.HeaderMembers:
+			m.Metadata[name] = "1000000 traceparent=00-00000000000000000000000000000001-0000000000000001-01&x=y"
 		case channel.HeaderExpires:
 			m.Metadata[name] = []string{"1999-01-01T00:00:00Z", "9999-12-31T23:59:59Z", w.nastily()}[w.rnd.IntN(3)]
 		case channel.HeaderOnly:
@@ -190,7 +192,8 @@ func f30(w *world, repeats bool) {
 	w.names = func(m *message.Message) []string { return []string{m.UUID} }
 	w.dead = x.letter
 	p := w.process(nil)
-	x.run(p, "enemy", w.rnd.IntN(2) == 0, enemyFlow(w, x, repeats, w.rnd.IntN(2) == 0)...)
+	directly := w.rnd.IntN(2) == 0
+	x.run(p, "enemy", w.rnd.IntN(2) == 0, enemyFlow(w, x, repeats, directly)...)
 	byID := map[string]string{} // the name in the ledger
 	w.names = func(m *message.Message) []string {
 		w.mu.Lock()
@@ -235,7 +238,11 @@ func f30(w *world, repeats bool) {
 		w.mu.Lock()
 		byID[m.UUID] = name
 		w.mu.Unlock()
-		if err := w.broker.Publisher().Publish(string(incoming), m); err != nil {
+		topic := incoming
+		if !directly && m.Metadata[channel.HeaderMembers] != "" && m.Metadata[channel.HeaderOnly] == "" && body.Fault == "group" {
+			topic = lines // where it would count
+		}
+		if err := w.broker.Publisher().Publish(string(topic), m); err != nil {
 			w.t.Fatalf("publishing: %v", err)
 		}
 		w.ledger.published(name, "")

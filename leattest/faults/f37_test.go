@@ -210,12 +210,14 @@ func f37(w *world, quotes bool) {
 	p := w.process(w.rarely(30))
 	var seen idempotency.Memory
 	group := func(a *aggregator.Aggregator[paper, string]) *aggregator.Aggregator[paper, string] {
-		a.Correlate, a.To, a.Size, a.Timeout = func(x paper) string { return x.Group }, bundled, 2, time.Minute
+		a.Correlate, a.To, a.Size, a.Timeout = func(x paper) string { return x.Group + s.text }, bundled, 2, time.Minute
 		a.Store = notedGroups{groupStore{real: &aggregator.Memory{}, p: p}, x}
 		return a
 	}
 	parts := []flow.Part{
-		flow.Step("clerk", papers, c, flow.Around(onlooker{x}, idempotency.Receiver{Store: notedSeen{seenStore{&seen, p}, x}})),
+		flow.Step("clerk", papers, c, flow.Around(onlooker{x}, idempotency.Receiver{
+			Store: notedSeen{seenStore{&seen, p}, x}, Key: func(e *channel.Envelope) string { return e.ID() + s.text },
+		})),
 		flow.Step("work", direct, endpoint.DoMessage(c.work), flow.Around(onlooker{x})),
 		flow.Step("sort", sorted, router.Content(router.When("none", func(paper) bool { return false }, direct))),
 		flow.Step("strict", strict, endpoint.DoMessage(c.work), flow.Around(channel.InvalidChannel{To: "invalid"}, channel.Expiry{To: "late"})),

@@ -106,13 +106,14 @@ type notedSeen struct {
 
 func (s notedSeen) Begin(ctx context.Context, r idempotency.BeginRequest) (idempotency.Claim, error) {
 	c, err := s.Store.Begin(ctx, r)
-	s.x.note("begin", []any{r, c, err})
+	s.x.note("begin", err) // what a store is asked has keys in it
 	return c, err
 }
 
 func (s notedSeen) Commit(ctx context.Context, r idempotency.CommitRequest) error {
-	s.x.note("commit", r)
-	return s.Store.Commit(ctx, r)
+	err := s.Store.Commit(ctx, r)
+	s.x.note("commit", err)
+	return err
 }
 
 type notedGroups struct {
@@ -123,18 +124,18 @@ type notedGroups struct {
 
 func (s notedGroups) Add(ctx context.Context, r aggregator.AddRequest) (aggregator.Added, error) {
 	a, err := s.Store.Add(ctx, r)
-	s.x.note("add", []any{r, a, err})
+	s.x.note("add", []any{r.Entry, a.Group.Entries, err})
 	return a, err
 }
 
 func (s notedGroups) Claim(ctx context.Context, r aggregator.ClaimRequest) (aggregator.Group, error) {
 	g, err := s.Store.Claim(ctx, r)
-	s.x.note("claim", []any{r, g, err})
+	s.x.note("claim", []any{g.Entries, err})
 	return g, err
 }
 
 func (s notedGroups) Release(ctx context.Context, r aggregator.ReleaseRequest) error {
 	err := s.Store.Release(ctx, r)
-	s.x.note("release", []any{r, err})
+	s.x.note("release", []any{r.Group.Entries, err})
 	return err
 }
