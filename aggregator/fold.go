@@ -54,6 +54,9 @@ func (f *folding[In, Out]) fold(state channel.Entry, first bool) (next channel.E
 	if carried := f.member.Carried(); len(carried) > 0 || members != "" {
 		headers = append(headers, channel.Field{Name: channel.HeaderMembers, Value: channel.AddMember(members, carried)})
 	}
+	if past := state.Get(channel.HeaderHistory); past != "" { // the first member's
+		headers = append(headers, channel.Field{Name: channel.HeaderHistory, Value: past})
+	}
 	if headers != nil {
 		arrival.Headers = headers
 	}

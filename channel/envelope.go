@@ -55,9 +55,9 @@ type Arrival struct {
 	Tick    bool // not a message: a clock's due Key
 }
 
-// A Carrier gives the headers by which what a context has, such as a trace, travels with a message. It is
-// safe for concurrent use.
-type Carrier func(ctx context.Context) Fields
+// A Carrier gives the headers by which what is not in a message's own, such as the trace of its context,
+// travels with it when a store keeps it. It is safe for concurrent use.
+type Carrier func(e *Envelope) Fields
 
 // Arrive makes e, whatever it was, the envelope of a message that arrived. For drivers.
 func (e *Envelope) Arrive(a *Arrival) {
@@ -277,7 +277,7 @@ func watermill(ctx context.Context, id, key string, fs Fields, payload []byte) *
 func (e *Envelope) Entry() Entry {
 	x := e.entry()
 	if e.carry != nil {
-		if fs := e.carry(e.ctx); len(fs) > 0 {
+		if fs := e.carry(e); len(fs) > 0 {
 			x = x.with(fs)
 		}
 	}

@@ -9,12 +9,13 @@ import (
 // MaxMembers is how many members HeaderMembers tells of; of more it has the number alone.
 const MaxMembers = 128
 
-// Carried gives the headers by which what the message's context has travels: nil if nothing does.
+// Carried gives the headers by which what is not in the message's own travels with it, nil if nothing does: see
+// Carrier.
 func (m Message[T]) Carried() Fields {
 	if m.env == nil || m.env.carry == nil {
 		return nil
 	}
-	return m.env.carry(m.env.ctx)
+	return m.env.carry(m.env)
 }
 
 // AddMember gives the value of HeaderMembers with one member more. Long values, such as baggage, are not
@@ -34,7 +35,7 @@ func AddMember(members string, carried Fields) string {
 	}
 	sep := byte(' ')
 	for _, f := range carried {
-		if len(f.Value) > long || f.Name == "baggage" {
+		if len(f.Value) > long || f.Name == "baggage" || f.Name == HeaderHistory {
 			continue
 		}
 		b.WriteByte(sep)

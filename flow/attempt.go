@@ -225,7 +225,7 @@ func (w *work) ready() error {
 		o.Topic, o.ID, o.Key = w.flow.prefix+e.Topic(), e.ID(), e.Key()
 		o.Headers, o.Payload, o.Owner, o.NoWait = e.Fields(), p, n, w.leaving[i].cyclic || e.BestEffort()
 		if w.flow.history > 0 {
-			o.Headers = o.Headers.With(channel.HeaderHistory, w.history(e))
+			o.Headers = o.Headers.With(channel.HeaderHistory, w.flow.historyOf(e))
 		}
 		if w.tracer != nil {
 			w.depart(e.Context(), o, n)

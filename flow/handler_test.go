@@ -3,6 +3,7 @@ package flow_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +17,9 @@ import (
 	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
 	"github.com/leat-go/leat/idempotency"
+	"github.com/leat-go/leat/leattest"
 	"github.com/leat-go/leat/router"
+	"github.com/leat-go/leat/tracing"
 	"github.com/leat-go/leat/translator"
 )
 
@@ -45,7 +48,7 @@ func TestHandler(t *testing.T) {
 		w := &wire{to: broker.Publisher()}
 		n := 0
 		flaky := translator.MapMessage(func(m channel.Message[parcel]) (sticker, error) {
-			if m.Scope() != "charge" || m.Topic() != "charge" {
+			if m.Scope() != "charge" || m.Topic() != "payments" {
 				t.Errorf("scope %q, topic %q", m.Scope(), m.Topic())
 			}
 			if n++; n < 3 {
@@ -163,6 +166,54 @@ func TestHandlerFuncChecksTheRoutersTopic(t *testing.T) {
 		}
 		if err := r.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Breaks if a letter of a block alone names the handler where it should name the topic: it would be put back
+// where nobody reads.
+func TestALetterOfAHandlerGoesBackToItsTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := &memory.Broker{}
+		defer broker.Close()
+		repaired := false
+		var traces leattest.Traces
+		h := must(flow.Handler("charge", endpoint.Do(func(context.Context, parcel) error {
+			if !repaired {
+				return channel.Permanent(errFlaky)
+			}
+			return nil
+		}), broker.Publisher(), quick(), flow.Logger(silent()), flow.Tracing(traces.Config())))(t)
+		r := message.NewDefaultRouter(nil)
+		r.AddConsumerHandler("charge", "payments", broker.Subscriber("g"), h)
+		go r.Run(context.Background())
+		defer r.Close()
+		<-r.Running()
+		letters, err := broker.Subscriber("desk").Subscribe(t.Context(), "dead")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := broker.Publisher().Publish("payments", message.NewMessage("1", []byte(`{}`))); err != nil {
+			t.Fatal(err)
+		}
+		topic, m, err := flow.PutBack(<-letters)
+		if err != nil || topic != "payments" {
+			t.Fatalf("put back to %q, %v; want payments", topic, err)
+		}
+		repaired = true
+		if err := broker.Publisher().Publish(topic, m); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var names []string
+		for _, s := range traces.Spans() {
+			names = append(names, s.Name+" "+s.Get(tracing.Outcome))
+		}
+		if want := []string{"send dead ", "process payments dead", "process payments done"}; !slices.Equal(names, want) {
+			t.Errorf("spans %q; want %q", names, want)
+		}
+		if n := traces.Sum(t, tracing.ConsumedMessages, tracing.Destination, "payments"); n != 2 {
+			t.Errorf("%d messages consumed from payments; want 2", n)
 		}
 	})
 }

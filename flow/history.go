@@ -24,16 +24,16 @@ func History() Part {
 	})
 }
 
-// history is what the message that leaves has come through: the steps before it arrived, and those since.
+// historyOf is what a message that leaves, or is kept, has come through: the steps before it arrived, and those since.
 // What a clock made of a group has that of its first member.
-func (w *work) history(leaves *channel.Envelope) string {
+func (f *Flow) historyOf(leaves *channel.Envelope) string {
 	var since []string
 	e := leaves.Cause()
 	for ; e != nil; e = e.Cause() {
 		since = append(since, strings.ReplaceAll(e.Scope(), " ", "%20"))
 	}
 	past := leaves.Root().Get(channel.HeaderHistory)
-	if members := leaves.Members(); past == "" && len(members) > 0 {
+	if members := leaves.Members(); leaves.Root().Tick() && len(members) > 0 {
 		past = members[0].Get(channel.HeaderHistory)
 	}
 	var steps []string
@@ -43,5 +43,5 @@ func (w *work) history(leaves *channel.Envelope) string {
 	for i := len(since) - 1; i >= 0; i-- {
 		steps = append(steps, since[i])
 	}
-	return strings.Join(steps[max(0, len(steps)-w.flow.history):], " ")
+	return strings.Join(steps[max(0, len(steps)-f.history):], " ")
 }

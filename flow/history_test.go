@@ -74,17 +74,30 @@ func TestHistoryIsTheTrace(t *testing.T) {
 	}
 }
 
-// What time releases has the history that its first member came with.
+// What time releases has the history that its first member came with, folded or not.
 func TestHistoryOfWhatTimeReleases(t *testing.T) {
-	everyWay(t, func(t *testing.T, how string) {
-		r := newRig(t, how, flow.Step("map", arrivals, translator.Map(same, sorted)), flow.Step("glue", sorted, glue(&aggregator.Memory{})),
-			flow.History(), quick())
-		r.give("arrivals", "k", parcel{ID: "1", Kind: "a"}, channel.HeaderHistory, "other/step")
-		r.wait(2 * time.Hour)
-		if out := r.on("stickers"); len(out) != 1 || out[0].Headers[channel.HeaderHistory] != "other/step f/map f/glue" {
-			t.Errorf("what leaves: %+v", out)
+	for _, direct := range []bool{false, true} {
+		for _, folded := range []bool{false, true} {
+			everyWay(t, func(t *testing.T, how string) {
+				group := glue(&aggregator.Memory{})
+				if folded {
+					group.Combine, group.Fold = nil, func(acc sticker, p parcel) (sticker, error) { return sticker{p.Kind, acc.N + 1}, nil }
+				}
+				parts := []flow.Part{
+					flow.Step("map", arrivals, translator.Map(same, sorted)), flow.Step("glue", sorted, group), flow.History(), quick(),
+				}
+				if direct {
+					parts = append(parts, flow.Direct(sorted))
+				}
+				r := newRig(t, how, parts...)
+				r.give("arrivals", "k", parcel{ID: "1", Kind: "a"}, channel.HeaderHistory, "other/step")
+				r.wait(2 * time.Hour)
+				if out := r.on("stickers"); len(out) != 1 || out[0].Headers[channel.HeaderHistory] != "other/step f/map f/glue" {
+					t.Errorf("direct %v, folded %v: what leaves: %+v", direct, folded, out)
+				}
+			}, claims, routed)
 		}
-	}, claims, routed)
+	}
 }
 
 // A message that goes round keeps the newest steps, 64 of them; without the part it has no history.

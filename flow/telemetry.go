@@ -3,7 +3,6 @@ package flow
 import (
 	"context"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,10 +31,13 @@ type telemetry struct {
 	*tracing.Telemetry
 
 	flow    *Flow
+	carry   channel.Carrier
 	sampled sync.Once                        // the tracer is there
 	follows map[*tracing.Place]*atomic.Int32 // see Tracer.Follows: 0 not asked yet, 1 it does, 2 not
 	first   sync.Once                        // the meter is there
 	labels  map[*tracing.Place]*tracing.Labels
+	topics  sync.Map // of a block alone: the inlets of the topics that its router reads, by name
+	others  sync.Map // the labels of their places
 
 	mu       sync.Mutex
 	backlogs []tracing.Backlog // nil: over, or not begun
@@ -54,7 +56,20 @@ func (f *Flow) telemetry(ends ...any) *telemetry {
 			break
 		}
 	}
-	return &telemetry{Telemetry: tracing.New(f.tracing, system), flow: f}
+	t := &telemetry{Telemetry: tracing.New(f.tracing, system), flow: f}
+	t.carry = t.carries
+	return t
+}
+
+// carries gives what a store keeps with a member: its trace, and where it has come through.
+func (t *telemetry) carries(e *channel.Envelope) (fs channel.Fields) {
+	if x := t.tracer(); x != nil {
+		fs = x.Carry(e.Context())
+	}
+	if t.flow.history > 0 && e.Cause() != nil {
+		fs = append(fs, channel.Field{Name: channel.HeaderHistory, Value: t.flow.historyOf(e)})
+	}
+	return fs
 }
 
 // start has the accounting, and the lag of subscriptions that know it, observed from now on, or from when
@@ -128,6 +143,34 @@ func (t *telemetry) unseen(x *tracing.Tracer, p *tracing.Place) bool {
 		f.Store(said)
 	}
 	return f.Load() == 1
+}
+
+// at gives the way into a block alone from the topic that its router reads, "" if it does not say.
+func (t *telemetry) at(in *inlet, topic string) *inlet {
+	topic = strings.TrimPrefix(topic, t.flow.prefix)
+	if topic == "" || topic == in.topic {
+		return in
+	}
+	known, ok := t.topics.Load(topic)
+	if !ok {
+		own := *in
+		own.topic = topic
+		own.place = in.step.entrance(&own)
+		known, _ = t.topics.LoadOrStore(topic, &own)
+	}
+	return known.(*inlet) //nolint:forcetypeassert // Nothing else is stored.
+}
+
+// labelsOf gives the labels of a place.
+func (t *telemetry) labelsOf(m *tracing.Meter, p *tracing.Place) *tracing.Labels {
+	if l, ok := t.labels[p]; ok {
+		return l
+	}
+	l, ok := t.others.Load(p)
+	if !ok {
+		l, _ = t.others.LoadOrStore(p, m.Labels(p))
+	}
+	return l.(*tracing.Labels) //nolint:forcetypeassert // Nothing else is stored.
 }
 
 // meter gives the meter, nil as long as nobody would see it.
@@ -217,44 +260,59 @@ func outcomeName(o channel.Outcome) string {
 // places gives every way in and out of the steps what its spans have in common.
 func (f *Flow) places() {
 	for _, s := range f.steps {
-		own := []attribute.KeyValue{attribute.String(tracing.Flow, f.name), attribute.String(tracing.Step, s.name)}
-		if s.shape.Pattern != "" {
-			own = append(own, attribute.String(tracing.Pattern, s.shape.Pattern))
-		}
-		place := func(op, of string, kvs ...attribute.KeyValue) *tracing.Place {
-			return &tracing.Place{Name: op + " " + of, Attributes: append(slices.Clip(own), kvs...)}
-		}
-		message := func(op, topic string, kvs ...attribute.KeyValue) *tracing.Place {
-			return place(op, f.prefix+topic, append([]attribute.KeyValue{
-				attribute.String(tracing.OperationName, op), attribute.String(tracing.OperationType, op),
-				attribute.String(destination(topic), f.prefix+topic),
-			}, kvs...)...)
-		}
 		for _, in := range s.inlets {
-			switch {
-			case in.clock != nil:
-				in.place = place(tracing.OpFire, s.name+"/"+in.name, attribute.String(tracing.Inlet, in.name))
-			case f.direct[in.topic]:
-				in.place = message(tracing.OpProcess, in.topic, attribute.Bool(tracing.Direct, true))
-			default:
-				in.place = message(tracing.OpProcess, in.topic, attribute.String(tracing.ConsumerGroup, s.group))
-			}
-			if in.name != "" && in.clock == nil {
-				in.place.Attributes = append(in.place.Attributes, attribute.String(tracing.Inlet, in.name))
-			}
+			in.place = s.entrance(in)
 		}
 		for i := range s.outlets {
 			o := &s.outlets[i]
-			o.place = message(tracing.OpSend, o.Topic)
+			o.place = s.exit(o.Topic)
 			if o.Name != "" {
 				o.place.Attributes = append(o.place.Attributes, attribute.String(tracing.Route, o.Name))
 			}
 		}
-		s.letter = message(tracing.OpSend, string(s.policy.DeadLetter), attribute.Bool(tracing.Letter, true))
-		s.aggregate = place(tracing.OpAggregate, s.name)
-		s.said = place(tracing.OpSource, s.name)
-		s.attempt = place(tracing.OpAttempt, s.name)
+		s.letter = s.exit(string(s.policy.DeadLetter), attribute.Bool(tracing.Letter, true))
+		s.aggregate = s.place(tracing.OpAggregate, s.name)
+		s.said = s.place(tracing.OpSource, s.name)
+		s.attempt = s.place(tracing.OpAttempt, s.name)
 	}
+}
+
+// place is that of something the step does.
+func (s *step) place(op, to string, kvs ...attribute.KeyValue) *tracing.Place {
+	all := []attribute.KeyValue{attribute.String(tracing.Flow, s.flow.name), attribute.String(tracing.Step, s.name)}
+	if s.shape.Pattern != "" {
+		all = append(all, attribute.String(tracing.Pattern, s.shape.Pattern))
+	}
+	return &tracing.Place{Name: op + " " + to, Attributes: append(all, kvs...)}
+}
+
+// passage is the place of messages of a topic.
+func (s *step) passage(op, topic string, kvs ...attribute.KeyValue) *tracing.Place {
+	physical := s.flow.prefix + topic
+	return s.place(op, physical, append([]attribute.KeyValue{
+		attribute.String(tracing.OperationName, op), attribute.String(tracing.OperationType, op),
+		attribute.String(destination(topic), physical),
+	}, kvs...)...)
+}
+
+// exit is where messages leave for a topic.
+func (s *step) exit(topic string, kvs ...attribute.KeyValue) *tracing.Place {
+	return s.passage(tracing.OpSend, topic, kvs...)
+}
+
+// entrance is where they come in.
+func (s *step) entrance(in *inlet) *tracing.Place {
+	if in.clock != nil {
+		return s.place(tracing.OpFire, s.name+"/"+in.name, attribute.String(tracing.Inlet, in.name))
+	}
+	kvs := []attribute.KeyValue{attribute.String(tracing.ConsumerGroup, s.group)}
+	if s.flow.direct[in.topic] {
+		kvs[0] = attribute.Bool(tracing.Direct, true)
+	}
+	if in.name != "" {
+		kvs = append(kvs, attribute.String(tracing.Inlet, in.name))
+	}
+	return s.passage(tracing.OpProcess, in.topic, kvs...)
 }
 
 // destination is the attribute of a topic, or of a pattern of topics.

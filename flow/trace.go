@@ -46,8 +46,8 @@ type openSpan struct {
 // watch begins to watch a work.
 func (w *work) watch(t *telemetry, a *channel.Arrival) {
 	w.tel, w.tracer, w.meter, w.fed = t, t.tracer(), t.meter(), a.HasBody
-	if w.tracer != nil {
-		a.Carry = w.tracer.Carrier()
+	if w.tracer != nil || w.flow.history > 0 {
+		a.Carry = t.carry
 	}
 }
 
@@ -67,7 +67,7 @@ func (w *work) begin() {
 	if w.began.IsZero() || tick {
 		w.began = time.Now()
 		if w.meter != nil && !tick && !w.fed {
-			w.meter.Consumed(w.ctx, w.tel.labels[w.in.place])
+			w.meter.Consumed(w.ctx, w.tel.labelsOf(w.meter, w.in.place))
 		}
 	}
 	t := w.tracer
@@ -274,7 +274,7 @@ func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node) {
 	foreign := !n.letter && t.Foreign(&n.env)
 	if !n.traced {
 		if !foreign && (!w.unseen || !t.Carries(o.Headers)) {
-			o.Headers = w.carry(ctx, o.Headers)
+			o.Headers = t.Keep(&n.env, w.carry(ctx, o.Headers))
 		}
 		o.Context = w.within()
 		return
@@ -282,7 +282,7 @@ func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node) {
 	ctx, n.span = t.Leaving(ctx, n.place)
 	o.Context = trace.ContextWithSpan(w.ctx, n.span)
 	if !foreign {
-		o.Headers = t.Inject(ctx, o.Headers)
+		o.Headers = t.Keep(&n.env, t.Inject(ctx, o.Headers))
 	}
 	if !n.span.IsRecording() {
 		return
@@ -302,7 +302,7 @@ func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node) {
 func (w *work) carry(ctx context.Context, headers channel.Fields) channel.Fields {
 	sc := trace.SpanContextFromContext(ctx)
 	if !w.carrier.Equal(sc) {
-		w.carrier, w.carried = sc, w.tracer.Carrier()(ctx)
+		w.carrier, w.carried = sc, w.tracer.Carry(ctx)
 	}
 	return w.tracer.Replace(headers, w.carried)
 }
@@ -378,13 +378,16 @@ func (w *work) measureSend(o *adapters.Outgoing) {
 	if o.Err != nil {
 		class = tracing.ClassPublish
 	}
-	w.meter.Sent(w.ctx, w.tel.labels[n.place], time.Since(w.sentAt), class)
+	w.meter.Sent(w.ctx, w.tel.labelsOf(w.meter, n.place), time.Since(w.sentAt), class)
 }
 
 // ended ends the span of a message that is finished.
 func (w *work) ended() {
 	name, reason := outcomeName(w.res.Outcome()), ""
 	var err error
+	if w.res.Outcome() == channel.Buried && !w.buried { // the block's own word
+		err, _ = w.res.Buried()
+	}
 	if w.buried {
 		name, err = outcomeName(channel.Buried), w.err
 		for _, t := range w.tallies {
@@ -424,7 +427,7 @@ func (w *work) over(name, reason string, err error) {
 		if err != nil {
 			class = w.class(err)
 		}
-		w.meter.Processed(w.ctx, w.tel.labels[w.in.place], time.Since(w.began), class)
+		w.meter.Processed(w.ctx, w.tel.labelsOf(w.meter, w.in.place), time.Since(w.began), class)
 	}
 }
 

@@ -89,6 +89,9 @@ func random(id channel.ID, attempt int) uint64 {
 // die makes the dead letter what leaves. If it cannot be made now, the message waits: it is never lost
 // for want of a dead letter.
 func (w *work) die(outcome channel.Outcome) next {
+	if outcome == channel.Expired && !errors.Is(w.err, channel.ErrExpired) { // only the context says so, and not for long
+		w.err = errors.Join(channel.ErrExpired, w.err)
+	}
 	cause := w.err
 	w.fire()
 	err := guard(func() error { return w.lastWord(cause, outcome, w.failed.step.shape.Failed) })
@@ -128,10 +131,7 @@ var (
 // lastWord asks the failed block, buries what it names, and the message itself unless it is among that.
 func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel.Envelope, error) (channel.Result, error)) error {
 	in, e := w.failed, w.failedEnv
-	e.SetContext(w.within())                                                 // without its deadline: there is work left to do
-	if outcome == channel.Expired && !errors.Is(cause, channel.ErrExpired) { // only the context says so
-		cause = errors.Join(channel.ErrExpired, cause)
-	}
+	e.SetContext(w.within()) // without its deadline: there is work left to do
 	message := w.message()
 	root, self, reason := message.UID(), false, ""
 	if last != nil && (in.name == "" || in.clock != nil) {

@@ -56,3 +56,10 @@ func (m metadata) Keys() (names []string) {
 	}
 	return names
 }
+
+// own is what a delivery has set itself.
+type own struct{ e *channel.Envelope }
+
+func (o own) Get(name string) string { return o.e.Own(name) }
+func (own) Set(string, string)       {}
+func (own) Keys() []string           { return nil }

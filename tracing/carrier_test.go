@@ -47,11 +47,11 @@ func TestInject(t *testing.T) {
 	if got := names(tr.Inject(context.Background(), channel.Fields{{Name: "a", Value: "1"}, {Name: "tracestate", Value: "stale=1"}})); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("without a span: %q", got)
 	}
-	carried := tr.Carrier()(ctx)
+	carried := tr.Carry(ctx)
 	if got := tr.Replace(channel.Fields{{Name: "tracestate", Value: "stale=1"}, {Name: "a", Value: "1"}}, carried); !slices.Equal(names(got), []string{"a", "traceparent"}) {
 		t.Errorf("replaced: %q", got)
 	}
-	if got := tr.Carrier()(context.Background()); got != nil {
+	if got := tr.Carry(context.Background()); got != nil {
 		t.Errorf("what has no context carries %q", got)
 	}
 }
@@ -66,7 +66,7 @@ func TestInjectKeepsStateAndBaggage(t *testing.T) {
 	if fs.Get("tracestate") != "a=1" || fs.Get("baggage") != "b=2" || !strings.HasPrefix(fs.Get("traceparent"), far[:36]) || fs.Get("traceparent") == far {
 		t.Errorf("headers %q", fs)
 	}
-	x := channel.NewEntry("1", "", tr.Carrier()(ctx), []byte("{}"))
+	x := channel.NewEntry("1", "", tr.Carry(ctx), []byte("{}"))
 	if got := tr.ContextOf(&x); got.SpanID() != span.SpanContext().SpanID() || got.TraceState().String() != "a=1" {
 		t.Errorf("an entry carries %v", got)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -69,7 +70,11 @@ func New(c Config, system string) *Telemetry {
 	case c.TracerProvider != nil:
 		t.traces.fix(t.given(c.TracerProvider))
 	}
-	if c.MeterProvider != nil {
+	switch c.MeterProvider.(type) {
+	case nil:
+	case metricnoop.MeterProvider:
+		t.meters.fix(nil)
+	default:
 		t.meters.fix(t.meter(c.MeterProvider))
 	}
 	return t

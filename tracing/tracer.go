@@ -26,7 +26,6 @@ type Tracer struct {
 	w3c    bool     // it is W3C's, which we read and write by a shorter way where nothing but a trace travels
 	system attribute.KeyValue
 
-	carry                        channel.Carrier
 	consumer, producer, internal []trace.SpanStartOption // so that a start allocates none
 	consumerRoot                 []trace.SpanStartOption
 }
@@ -41,7 +40,6 @@ func newTracer(c Config, t trace.Tracer, system string) *Tracer {
 		producer:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
 		internal:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal)},
 	}
-	x.carry = x.headers
 	return x
 }
 
@@ -238,7 +236,7 @@ func (t *Tracer) write(ctx context.Context, headers channel.Fields) channel.Fiel
 	return s.fields
 }
 
-// Replace is Inject of what a Carrier has given.
+// Replace is Inject of what Carry has given.
 func (t *Tracer) Replace(headers, carried channel.Fields) channel.Fields {
 	return append(t.strip(headers), carried...)
 }
@@ -256,11 +254,8 @@ func (t *Tracer) strip(headers channel.Fields) channel.Fields {
 	return headers
 }
 
-// Carrier gives the headers that a context's span context travels in: what stores keep with a member.
-func (t *Tracer) Carrier() channel.Carrier { return t.carry }
-
-// headers is called from within blocks and stores: a propagator that panics carries nothing.
-func (t *Tracer) headers(ctx context.Context) (fs channel.Fields) {
+// Carry gives the headers that a context's span context travels in: what stores keep with a member. It is called from within blocks and stores: a propagator that panics carries nothing.
+func (t *Tracer) Carry(ctx context.Context) (fs channel.Fields) {
 	defer func() {
 		if r := recover(); r != nil {
 			fs = nil
@@ -277,11 +272,20 @@ func (t *Tracer) headers(ctx context.Context) (fs channel.Fields) {
 // that whoever made it has set, and not one that it has from its cause.
 func (t *Tracer) Foreign(e *channel.Envelope) bool {
 	for _, name := range t.fields {
-		if own := e.Own(name); own != "" && (e.Cause() == nil || own != e.Cause().Get(name)) {
-			return true
+		if v := e.Own(name); v != "" && (e.Cause() == nil || v != e.Cause().Get(name)) {
+			_, sc := t.extract(context.Background(), own{e}) // baggage alone is no trace
+			return sc.IsValid()
 		}
 	}
 	return false
+}
+
+// Keep puts back the baggage that a delivery has set itself, where Inject has put that of its cause.
+func (t *Tracer) Keep(e *channel.Envelope, headers channel.Fields) channel.Fields {
+	if v := e.Own(baggageName); v != "" && (e.Cause() == nil || v != e.Cause().Get(baggageName)) {
+		return headers.With(baggageName, v)
+	}
+	return headers
 }
 
 // Fail marks a span as failed. The text must not quote a payload.

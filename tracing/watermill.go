@@ -85,10 +85,14 @@ func (t *Tracer) pass(ctx context.Context, in, out *message.Message) {
 	if out.Metadata == nil {
 		out.Metadata = message.Metadata{}
 	}
+	bag := out.Metadata[baggageName]
 	for _, name := range t.fields {
 		delete(out.Metadata, name)
 	}
 	t.prop.Inject(ctx, metadata(out.Metadata))
+	if bag != "" && bag != in.Metadata[baggageName] { // the handler's own
+		out.Metadata[baggageName] = bag
+	}
 }
 
 // place is that of a topic that no flow has declared.
@@ -99,10 +103,10 @@ func place(op, topic string) *Place {
 	}}
 }
 
-// own reports that a message brings a context that it has not copied from its cause.
+// own reports that a message brings a context that it has not copied from its cause. Baggage alone is none.
 func (t *Tracer) own(out metadata, in message.Metadata) bool {
 	for _, name := range t.fields {
-		if v := out[name]; v != "" && v != in[name] {
+		if v := out[name]; v != "" && v != in[name] && name != baggageName {
 			return true
 		}
 	}
