@@ -26,7 +26,9 @@ func TestTracingWithoutAnSDKAllocatesNothing(t *testing.T) {
 	)
 	allocs := func(c tracing.Config, leaves bool) float64 {
 		parts := []flow.Part{
-			flow.Tracing(c), flow.Policy{DeadLetter: "dead"}, flow.Direct(in, hop),
+			flow.Tracing(c),
+			flow.Policy{DeadLetter: "dead"},
+			flow.Direct(in, hop),
 			flow.Step("route", in, router.Content(router.Otherwise(hop))),
 		}
 		if leaves {
