@@ -47,12 +47,14 @@ func (f *folding[In, Out]) fold(state channel.Entry, first bool) (next channel.E
 	if hops := max(state.Hops(), member.Hops()); hops > 0 {
 		headers = append(headers, channel.Field{Name: channel.HeaderHops, Value: strconv.Itoa(hops)})
 	}
-	members := ""
+	members, n := "", 0
 	if !first {
 		members = state.Get(channel.HeaderMembers)
+		n, _ = strconv.Atoi(state.Get(channel.HeaderMemberCount))
 	}
-	if carried := f.member.Carried(); len(carried) > 0 || members != "" {
-		headers = append(headers, channel.Field{Name: channel.HeaderMembers, Value: channel.AddMember(members, carried)})
+	if carried := f.member.Carried(); len(carried) > 0 || n > 0 {
+		headers = append(headers, channel.Field{Name: channel.HeaderMembers, Value: channel.AddMember(members, n, carried)},
+			channel.Field{Name: channel.HeaderMemberCount, Value: strconv.Itoa(n + 1)})
 	}
 	if past := state.Get(channel.HeaderHistory); past != "" { // the first member's
 		headers = append(headers, channel.Field{Name: channel.HeaderHistory, Value: past})

@@ -28,6 +28,7 @@ type extra struct {
 	err        error // what was wrong when it was made
 	index      int32 // among the parts
 	hops       int32
+	carried    int32 // bytes of fields that a Carrier gave, which do not count
 	bestEffort bool
 	deleted    bool
 	bare       bool

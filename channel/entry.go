@@ -77,7 +77,8 @@ func (e Entry) Payload() ([]byte, error) {
 	return e.envelope().Payload()
 }
 
-// Size is about how much memory the entry holds: payload, headers it has of its own, key, bookkeeping.
+// Size is about how much memory the entry holds: payload, headers it has of its own, key, bookkeeping; not what
+// it carries of a trace, so that a group is as large with tracing as without.
 // A body that was never encoded counts nothing.
 func (e Entry) Size() int {
 	n := 176 + len(e.payload) + len(e.key)
@@ -87,7 +88,7 @@ func (e Entry) Size() int {
 	for _, f := range e.x.fields {
 		n += len(f.Name) + len(f.Value)
 	}
-	return n
+	return n - int(e.x.carried)
 }
 
 // Watermill gives the message as Watermill has it.
@@ -106,6 +107,9 @@ func (e Entry) with(fs Fields) Entry {
 		x = *e.x
 	}
 	x.fields = append(slices.Clip(x.fields), fs...)
+	for _, f := range fs {
+		x.carried += int32(len(f.Name) + len(f.Value)) //nolint:gosec // Headers are bounded.
+	}
 	e.x = &x
 	return e
 }

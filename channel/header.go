@@ -38,9 +38,10 @@ const (
 	// HeaderHistory lists the steps that a message has come through, as "flow/step" separated by spaces, the
 	// oldest first: the Message History of a flow that keeps one.
 	HeaderHistory = "leat-history"
-	// HeaderMembers is what the state of a folded group keeps of its members: how many they are, and what
-	// their contexts carried, such as their traces.
-	HeaderMembers = "leat-members"
+	// HeaderMembers is what the state of a folded group keeps of its members: what the contexts of the first
+	// carried, such as their traces. HeaderMemberCount is how many they are.
+	HeaderMembers     = "leat-members"
+	HeaderMemberCount = "leat-member-count"
 	// HeaderReason says why a message is on an invalid message channel.
 	HeaderReason = "leat-reason"
 	// HeaderOnly makes a message be for one step (its scope, "flow/step") of those on its topic:
@@ -54,7 +55,7 @@ const (
 // This is the one list of headers that speak of one message only.
 func inherited(name string) bool {
 	switch name {
-	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal, HeaderMembers:
+	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal, HeaderMembers, HeaderMemberCount:
 		return false
 	}
 	return true

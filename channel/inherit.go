@@ -55,7 +55,7 @@ func (e *Envelope) Fields() Fields {
 		return fs
 	}
 	fs = fs.With(HeaderHops, strconv.Itoa(e.Hops()))
-	if first := e.began(); first != e && fs.Get(HeaderConversation) == "" {
+	if first := e.Began(); first != e && fs.Get(HeaderConversation) == "" {
 		fs = fs.With(HeaderConversation, first.ID())
 	}
 	if e.forwarded {
@@ -69,9 +69,9 @@ func (e *Envelope) Fields() Fields {
 	return fs
 }
 
-// began is the message that began e's conversation. A bare one, one that time caused, and one whose
+// Began is the message that began e's conversation. A bare one, one that time caused, and one whose
 // conversation was taken away begin their own.
-func (e *Envelope) began() *Envelope {
+func (e *Envelope) Began() *Envelope {
 	for e.cause != nil && !e.bare && !e.cause.tick {
 		if value, ok := e.x.lookup(HeaderConversation); ok && value == "" {
 			break

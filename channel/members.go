@@ -2,7 +2,6 @@ package channel
 
 import (
 	"net/url"
-	"strconv"
 	"strings"
 )
 
@@ -18,44 +17,45 @@ func (m Message[T]) Carried() Fields {
 	return m.env.carry(m.env)
 }
 
-// AddMember gives the value of HeaderMembers with one member more. Long values, such as baggage, are not
-// kept: what links members needs none.
-func AddMember(members string, carried Fields) string {
+// AddMember gives the value of HeaderMembers with the n-th member added, from 0. Beyond MaxMembers it is as it was.
+// Long values, such as baggage, are not kept: what links members needs none.
+func AddMember(members string, n int, carried Fields) string {
+	if n >= MaxMembers {
+		return members
+	}
 	const long = 512
-	n, rest, _ := strings.Cut(members, " ")
-	count, _ := strconv.Atoi(n)
 	var b strings.Builder
 	b.Grow(len(members) + 96)
-	b.WriteString(strconv.Itoa(count + 1))
-	if rest != "" {
-		b.WriteString(" " + rest)
+	b.WriteString(members)
+	if n > 0 {
+		b.WriteByte(' ')
 	}
-	if strings.Count(rest, " ")+1 >= MaxMembers && rest != "" {
-		return b.String()
-	}
-	sep := byte(' ')
+	first := true
 	for _, f := range carried {
 		if len(f.Value) > long || f.Name == "baggage" || f.Name == HeaderHistory {
 			continue
 		}
-		b.WriteByte(sep)
+		if !first {
+			b.WriteByte('&')
+		}
+		first = false
 		b.WriteString(url.QueryEscape(f.Name) + "=" + url.QueryEscape(f.Value))
-		sep = '&'
 	}
 	return b.String()
 }
 
-// Members reads HeaderMembers: how many members there are, and what those that it tells of carried.
-func Members(members string) (n int, carried []Fields) {
-	count, rest, _ := strings.Cut(members, " ")
-	n, _ = strconv.Atoi(count)
-	if rest == "" {
-		return max(n, 0), nil
+// Members reads HeaderMembers: what the members that it tells of carried.
+func Members(members string) (carried []Fields) {
+	if members == "" {
+		return nil
 	}
-	for one := range strings.SplitSeq(rest, " ") {
+	for one := range strings.SplitSeq(members, " ") {
 		var fs Fields
 		for pair := range strings.SplitSeq(one, "&") {
-			name, value, _ := strings.Cut(pair, "=")
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				continue
+			}
 			name, err := url.QueryUnescape(name)
 			if err != nil {
 				continue
@@ -66,5 +66,5 @@ func Members(members string) (n int, carried []Fields) {
 		}
 		carried = append(carried, fs)
 	}
-	return max(n, len(carried)), carried
+	return carried
 }

@@ -230,7 +230,12 @@ func (w *work) ready() error {
 		if w.tracer != nil {
 			w.depart(e.Context(), o, n)
 		}
-		if err := w.flow.limits.CheckFields(p, o.Headers); err != nil {
+		err = w.flow.limits.CheckFields(p, o.Headers)
+		if err != nil && w.tracer != nil { // a trace is not worth a message
+			o.Headers = w.tracer.Strip(o.Headers)
+			err = w.flow.limits.CheckFields(p, o.Headers)
+		}
+		if err != nil {
 			return fmt.Errorf("for topic %q: %w", e.Topic(), err)
 		}
 	}

@@ -83,10 +83,14 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 	if w.tracer != nil {
 		w.letter(o, n, x)
 	}
-	if w.flow.limits.CheckFields(p, o.Headers) == nil {
-		return
+	err = w.flow.limits.CheckFields(p, o.Headers)
+	if err != nil && w.tracer != nil { // a trace is not worth a payload
+		o.Headers = w.tracer.Strip(o.Headers)
+		err = w.flow.limits.CheckFields(p, o.Headers)
 	}
-	shrink(o)
+	if err != nil {
+		shrink(o)
+	}
 }
 
 // shrink makes a dead letter a notice: the first bytes, their number and sum, and the headers about the
@@ -162,7 +166,8 @@ func (w *work) class(err error) tracing.Class {
 func withoutDead(fs channel.Fields) channel.Fields {
 	out := fs[:0]
 	for _, f := range fs {
-		if !strings.HasPrefix(f.Name, deadPrefix) && f.Name != channel.HeaderOnly && f.Name != channel.HeaderPutBack {
+		if !strings.HasPrefix(f.Name, deadPrefix) && f.Name != channel.HeaderOnly && f.Name != channel.HeaderPutBack &&
+			f.Name != channel.HeaderMembers && f.Name != channel.HeaderMemberCount {
 			out = append(out, f)
 		}
 	}

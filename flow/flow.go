@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/tracing"
@@ -30,10 +31,12 @@ type Flow struct {
 	log       *slog.Logger
 	tracing   tracing.Config
 	accounts  sync.Once // are observed
-	alone     bool      // one block as a handler: its topic is what its router says
-	history   int       // steps that HeaderHistory lists; 0: it is not kept
-	poison    bool      // tests: works are spoiled after use instead of reused
-	roundTrip bool      // tests: direct hops write bodies and read them
+	runs      atomic.Int32
+	observed  bool // by Observe
+	alone     bool // one block as a handler: its topic is what its router says
+	history   int  // steps that HeaderHistory lists; 0: it is not kept
+	poison    bool // tests: works are spoiled after use instead of reused
+	roundTrip bool // tests: direct hops write bodies and read them
 }
 
 const defaultMaxHops = 64

@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // A Handle controls a flow that runs. Its methods are safe for concurrent use.
@@ -48,7 +49,7 @@ func (f *Flow) handle(ctx context.Context, pub message.Publisher, sub message.Su
 		flow: f, tel: f.telemetry(sub, pub), pub: senderOf(pub), done: make(chan struct{}), hurried: make(chan struct{}), empty: make(chan struct{}),
 		gates: map[string]chan struct{}{},
 	}
-	h.ctx, h.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	h.ctx, h.stop = context.WithCancelCause(tracing.Bare(context.WithoutCancel(ctx)))
 	h.intake, h.cut = context.WithCancelCause(h.ctx)
 	return h
 }

@@ -51,9 +51,9 @@ func alone[T any](name string, block channel.Processor[T], parts []Part) (*Flow,
 
 // HandlerFunc is a pure block with one outlet as a Watermill HandlerFunc: the router publishes what it
 // returns, and retries and poison queues are the router's. It refuses other blocks, and a router that
-// publishes to another topic than the block's outlet.
-func HandlerFunc[T any](name string, block channel.Processor[T]) (message.HandlerFunc, error) {
-	f, err := alone(name, block, []Part{Policy{Redeliver: true}})
+// publishes to another topic than the block's outlet, and a Policy among the parts.
+func HandlerFunc[T any](name string, block channel.Processor[T], parts ...Part) (message.HandlerFunc, error) {
+	f, err := alone(name, block, append([]Part{Policy{Redeliver: true}}, parts...))
 	if err != nil {
 		return nil, err
 	}

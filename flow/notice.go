@@ -9,10 +9,10 @@ import (
 )
 
 // A notice is one kind of trouble of a step that is logged as it begins and then at most once in
-// noticePause, with how many messages it was: an outage that a thousand messages meet is one line.
+// noticePause, with how often it came: an outage that a thousand messages meet is one line.
 type notice struct {
 	at   atomic.Int64 // when the latest line was written, Unix nanoseconds
-	more atomic.Int64 // messages that had the trouble since
+	more atomic.Int64 // times since
 }
 
 // The kinds.

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"sync"
+
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/tracing"
 )
@@ -20,7 +22,11 @@ func (f *Flow) Physical(topic string) string { return f.prefix + topic }
 // leattest. It reports whether both are c's now. Call it before the flow runs.
 func (f *Flow) Observe(c tracing.Config) bool {
 	t := &f.tracing
+	if f.observed { // by a kit before this one
+		t.TracerProvider, t.MeterProvider, f.accounts = nil, nil, sync.Once{}
+	}
 	ours := !t.Off && t.TracerProvider == nil && t.MeterProvider == nil
+	f.observed = ours
 	if t.TracerProvider == nil {
 		t.TracerProvider = c.TracerProvider
 	}

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"maps"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,11 @@ func Tracing(c tracing.Config) Part {
 		if s != nil {
 			d.flow.wrong(s, "Tracing stands for the whole flow: give it to New")
 			return
+		}
+		for name, p := range map[string]any{"TracerProvider": c.TracerProvider, "MeterProvider": c.MeterProvider, "Propagator": c.Propagator} {
+			if v := reflect.ValueOf(p); v.Kind() == reflect.Pointer && v.IsNil() {
+				d.flow.errs = append(d.flow.errs, d.flow.errorf("Tracing: Config.%s is a nil %T: leave it out for the global one", name, p))
+			}
 		}
 		d.flow.tracing = c
 	})
@@ -75,6 +81,7 @@ func (t *telemetry) carries(e *channel.Envelope) (fs channel.Fields) {
 // start has the accounting, and the lag of subscriptions that know it, observed from now on, or from when
 // there is somebody to observe it.
 func (t *telemetry) start(subs []*subscription) {
+	t.flow.runs.Add(1)
 	t.mu.Lock()
 	for _, s := range subs {
 		l, ok := adapters.As[adapters.Lagger](s.sub)
@@ -86,20 +93,23 @@ func (t *telemetry) start(subs []*subscription) {
 		}
 	}
 	t.mu.Unlock()
-	t.meter()
+	if m := t.meter(); m != nil {
+		t.watchBacklogs(m)
+	}
 }
 
 // watchBacklogs begins to observe them.
 func (t *telemetry) watchBacklogs(m *tracing.Meter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.backlogs) > 0 {
+	if len(t.backlogs) > 0 && t.unwatch == nil {
 		t.unwatch = m.Backlogs(t.backlogs)
 	}
 }
 
 // stop ends what speaks of the run alone. The accounting stays.
 func (t *telemetry) stop() {
+	t.flow.runs.Add(-1)
 	t.mu.Lock()
 	unwatch := t.unwatch
 	t.unwatch, t.backlogs = nil, nil
@@ -203,6 +213,9 @@ func (f *Flow) books() (books []tracing.Account) {
 		a := tracing.Account{Flow: f.name, Step: s.name, Read: s.book}
 		if open := s.shape.Open; open != nil {
 			a.Open = func(ctx context.Context) (n int64, err error) {
+				if f.runs.Load() == 0 { // its store is nobody's any more
+					return -1, nil
+				}
 				err = guard(func() (err error) {
 					n, err = open(ctx, s.scope)
 					return err

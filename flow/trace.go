@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/leat-go/leat/adapters"
@@ -133,7 +134,7 @@ func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
 		} else {
 			conversation := x.env.Get(channel.HeaderConversation)
 			if conversation == "" {
-				conversation = x.env.Root().ID()
+				conversation = x.env.Began().ID()
 			}
 			w.attrs = w.tracer.Describe(w.attrs, x.place, x.env.ID(), conversation)
 		}
@@ -146,7 +147,7 @@ func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
 // enter begins the span of a step behind a direct hop.
 func (w *work) enter(e *channel.Envelope, in *inlet) {
 	defer w.blind()
-	ctx, span := w.tracer.Inside(e.Context(), in.place)
+	ctx, span := w.tracer.Direct(e, in.place)
 	e.SetContext(ctx)
 	w.open = append(w.open, openSpan{span, in.place, e})
 }
@@ -273,7 +274,7 @@ func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node) {
 	t := w.tracer
 	foreign := !n.letter && t.Foreign(&n.env)
 	if !n.traced {
-		if !foreign && (!w.unseen || !t.Carries(o.Headers)) {
+		if !foreign && (!w.unseen || !t.Carries(o.Headers) || baggage.FromContext(ctx).Len() > 0) {
 			o.Headers = t.Keep(&n.env, w.carry(ctx, o.Headers))
 		}
 		o.Context = w.within()
@@ -301,6 +302,12 @@ func (w *work) depart(ctx context.Context, o *adapters.Outgoing, n *node) {
 // carry is Inject for what nobody sees: all that leaves has the same.
 func (w *work) carry(ctx context.Context, headers channel.Fields) channel.Fields {
 	sc := trace.SpanContextFromContext(ctx)
+	switch {
+	case !sc.IsValid(): // nobody traces: headers stay as they came
+		return headers
+	case baggage.FromContext(ctx).Len() > 0: // which may be one branch's
+		return w.tracer.Inject(ctx, headers)
+	}
 	if !w.carrier.Equal(sc) {
 		w.carrier, w.carried = sc, w.tracer.Carry(ctx)
 	}
@@ -312,7 +319,7 @@ func (w *work) undated(ctx context.Context) context.Context {
 	if w.tracer == nil {
 		return w.ctx
 	}
-	return trace.ContextWithSpan(w.ctx, trace.SpanFromContext(ctx))
+	return trace.ContextWithSpan(w.within(), trace.SpanFromContext(ctx))
 }
 
 // letter begins the span of a dead letter: a child of what failed, linked to where the entry itself was.
@@ -330,7 +337,7 @@ func (w *work) letter(o *adapters.Outgoing, n *node, x *channel.Entry) {
 // failedContext is that of the step that buries: while it is computed its own, else the message's.
 func (w *work) failedContext() context.Context {
 	if n := len(w.open); n > 0 {
-		return trace.ContextWithSpan(w.ctx, w.open[n-1].Span)
+		return trace.ContextWithSpan(w.within(), w.open[n-1].Span)
 	}
 	return w.within()
 }
@@ -378,7 +385,7 @@ func (w *work) measureSend(o *adapters.Outgoing) {
 	if o.Err != nil {
 		class = tracing.ClassPublish
 	}
-	w.meter.Sent(w.ctx, w.tel.labelsOf(w.meter, n.place), time.Since(w.sentAt), class)
+	w.meter.Sent(o.Context, w.tel.labelsOf(w.meter, n.place), time.Since(w.sentAt), class)
 }
 
 // ended ends the span of a message that is finished.
@@ -427,7 +434,7 @@ func (w *work) over(name, reason string, err error) {
 		if err != nil {
 			class = w.class(err)
 		}
-		w.meter.Processed(w.ctx, w.tel.labelsOf(w.meter, w.in.place), time.Since(w.began), class)
+		w.meter.Processed(w.within(), w.tel.labelsOf(w.meter, w.in.place), time.Since(w.began), class)
 	}
 }
 
@@ -444,6 +451,11 @@ func (w *work) blind() {
 	p := recover()
 	if p == nil {
 		return
+	}
+	for _, x := range append([]openSpan{{Span: w.span}}, w.open...) {
+		if x.Span != nil {
+			_ = guard(func() error { x.End(); return nil })
+		}
 	}
 	clear(w.open)
 	w.spans = spans{tel: w.tel, open: w.open[:0], attrs: w.attrs[:0]}

@@ -336,6 +336,9 @@ func (w *work) back() {
 func (w *work) free() {
 	f := w.flow
 	w.clean()
+	for _, o := range w.spare {
+		*o = adapters.Outgoing{}
+	}
 	if w.tracer != nil || w.meter != nil {
 		w.forget()
 	}

@@ -14,7 +14,7 @@ import (
 type Account struct {
 	Flow, Step string
 	Read       func() Book
-	// Open gives how many groups are open. Nil: the step keeps none.
+	// Open gives how many groups are open, below zero if nobody is to know. Nil: the step keeps none.
 	Open func(ctx context.Context) (int64, error)
 }
 
@@ -78,7 +78,9 @@ func (m *Meter) Account(accounts []Account) {
 				handle(fmt.Errorf("counting the open groups of step %s of flow %s: %w", a.Step, a.Flow, err))
 				continue
 			}
-			o.ObserveInt64(open, n, plain)
+			if n >= 0 {
+				o.ObserveInt64(open, n, plain)
+			}
 		}
 		return nil
 	}

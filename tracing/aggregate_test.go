@@ -32,9 +32,11 @@ func folded(traces ...int) channel.Entry {
 		if tr > 0 {
 			carried = channel.Fields{{Name: "traceparent", Value: parentOf(tr, i+1)}}
 		}
-		members = channel.AddMember(members, carried)
+		members = channel.AddMember(members, i, carried)
 	}
-	return channel.NewEntry("m", "", channel.Fields{{Name: channel.HeaderMembers, Value: members}}, []byte("{}"))
+	return channel.NewEntry("m", "", channel.Fields{
+		{Name: channel.HeaderMembers, Value: members}, {Name: channel.HeaderMemberCount, Value: fmt.Sprint(len(traces))},
+	}, []byte("{}"))
 }
 
 func many(n int) (all []channel.Entry) {

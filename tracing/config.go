@@ -35,7 +35,8 @@ type Config struct {
 	// Otherwise one trace goes across all hops.
 	LinkHops bool
 	// LinkAggregates begins a trace at each aggregate. Otherwise one whose members are all of one trace
-	// is in that trace. In both cases it is linked to its members.
+	// is in that trace (of a folded group beyond MaxLinks members nobody knows). In both cases it is linked
+	// to its members.
 	LinkAggregates bool
 	// FollowReplays has a message that was put back go on with the trace it died in. Otherwise it
 	// begins a new one, linked to its dead letter.

@@ -81,7 +81,7 @@ const (
 	LogTraceID   = "trace_id"
 	LogTopic     = "topic"
 	LogError     = "error"
-	LogMore      = "more" // messages that had the same trouble since the line before
+	LogMore      = "more" // times the same trouble came since the line before
 	LogFailed    = "failed_step"
 )
 

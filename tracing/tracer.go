@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -54,9 +56,13 @@ type Place struct {
 // (see Config.Middleware): what else a subscription's context has, such as the span of the program's
 // start, is nobody's cause.
 func (t *Tracer) Arrived(ctx context.Context, e *channel.Envelope, p *Place, own bool) (context.Context, trace.Span) {
-	from, remote := t.extract(ctx, (*envelope)(e))
+	bare := ctx
+	if own && baggage.FromContext(ctx).Len() > 0 { // the subscription's, which is nobody's either
+		bare = baggage.ContextWithoutBaggage(ctx)
+	}
+	from, remote := t.extract(bare, (*envelope)(e))
 	switch {
-	case own && within(ctx, remote):
+	case own && within(ctx, remote) && (t.FollowReplays || e.Get(channel.HeaderPutBack) == "" || ctx.Value(processing{}) == e.Get(channel.HeaderPutBack)):
 		return t.start(ctx, p, t.consumer)
 	case !remote.IsValid():
 		return t.start(from, p, t.consumerRoot) // from: it may have baggage
@@ -95,6 +101,17 @@ func unsampled() trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Remote: true})
 }
 
+// Bare gives ctx without span and baggage: those of the program's start are no message's cause.
+func Bare(ctx context.Context) context.Context {
+	if baggage.FromContext(ctx).Len() > 0 {
+		ctx = baggage.ContextWithoutBaggage(ctx)
+	}
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+	}
+	return ctx
+}
+
 // within reports whether ctx has a span of the message's processing, or one between that and its sender's.
 func within(ctx context.Context, remote trace.SpanContext) bool {
 	if ctx.Value(processing{}) != nil {
@@ -111,6 +128,16 @@ func (t *Tracer) Handed(ctx context.Context, p *Place) (context.Context, trace.S
 
 // Inside begins a span within that of ctx.
 func (t *Tracer) Inside(ctx context.Context, p *Place) (context.Context, trace.Span) {
+	return t.start(ctx, p, t.internal)
+}
+
+// Direct begins the span of a message that comes over a direct hop: inside of its sender's, or where a
+// context of its own says.
+func (t *Tracer) Direct(e *channel.Envelope, p *Place) (context.Context, trace.Span) {
+	ctx := e.Context()
+	if t.Foreign(e) {
+		ctx, _ = t.extract(ctx, own{e})
+	}
 	return t.start(ctx, p, t.internal)
 }
 
@@ -165,13 +192,14 @@ func (t *Tracer) links(members []channel.Entry) (n int, links []trace.Link, one 
 			add(own)
 			continue
 		}
-		of, carried := channel.Members(folded)
-		n += of
+		carried := channel.Members(folded)
+		of, _ := strconv.Atoi(members[i].Get(channel.HeaderMemberCount))
+		n += max(of, len(carried))
 		for _, fs := range carried {
 			_, sc := t.extract(context.Background(), getter{fs})
 			add(sc)
 		}
-		one = one && of == len(carried)
+		one = one && of <= len(carried)
 	}
 	return n, links, one
 }
@@ -222,7 +250,7 @@ func (t *Tracer) ContextOf(x *channel.Entry) trace.SpanContext {
 
 // Inject writes ctx's span context into headers, which it may change, in place of one they may have.
 func (t *Tracer) Inject(ctx context.Context, headers channel.Fields) channel.Fields {
-	return t.write(ctx, t.strip(headers))
+	return t.write(ctx, t.Strip(headers))
 }
 
 func (t *Tracer) write(ctx context.Context, headers channel.Fields) channel.Fields {
@@ -238,14 +266,14 @@ func (t *Tracer) write(ctx context.Context, headers channel.Fields) channel.Fiel
 
 // Replace is Inject of what Carry has given.
 func (t *Tracer) Replace(headers, carried channel.Fields) channel.Fields {
-	return append(t.strip(headers), carried...)
+	return append(t.Strip(headers), carried...)
 }
 
 // Carries reports whether headers have a trace.
-func (t *Tracer) Carries(headers channel.Fields) bool { return headers.Get(t.fields[0]) != "" }
+func (t *Tracer) Carries(headers channel.Fields) bool { return headers.Get(traceParent) != "" }
 
-// strip takes a context away.
-func (t *Tracer) strip(headers channel.Fields) channel.Fields {
+// Strip takes a context away.
+func (t *Tracer) Strip(headers channel.Fields) channel.Fields {
 	for i := range headers {
 		if slices.Contains(t.fields, headers[i].Name) {
 			return slices.DeleteFunc(headers, func(f channel.Field) bool { return slices.Contains(t.fields, f.Name) })

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -35,40 +36,58 @@ const watermillSystem = "watermill"
 
 func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*message.Message, err error) {
 	was := m.Context()
-	topic := message.SubscribeTopicFromCtx(was)
-	var e channel.Envelope
-	e.Arrive(&channel.Arrival{Context: was, Topic: topic, ID: m.UUID, Headers: channel.Metadata(m.Metadata), Payload: m.Payload})
-	p := place(OpProcess, topic)
-	ctx, span := t.Arrived(was, &e, p, true)
-	if span.IsRecording() {
-		span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
-	}
-	m.SetContext(context.WithValue(ctx, processing{}, span))
+	ctx, span := was, trace.SpanFromContext(context.Background())
+	guard(func() {
+		topic := message.SubscribeTopicFromCtx(was)
+		p := place(OpProcess, topic)
+		var e channel.Envelope
+		e.Arrive(&channel.Arrival{Context: was, Topic: topic, ID: m.UUID, Headers: channel.Metadata(m.Metadata), Payload: m.Payload})
+		ctx, span = t.Arrived(was, &e, p, true)
+		if span.IsRecording() {
+			span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
+		}
+	})
+	m.SetContext(context.WithValue(ctx, processing{}, m.Metadata[channel.HeaderPutBack]))
+	ended := false
 	defer func() {
 		m.SetContext(was)
 		if slices.Contains(out, m) { // it goes on, and its send is below this span
 			m.SetContext(trace.ContextWithSpan(was, span))
 		}
-		if p := recover(); p != nil {
-			Fail(span, ClassPanic, "panic")
+		guard(func() {
+			if !ended {
+				Fail(span, ClassPanic, "panic")
+			}
 			span.End()
-			panic(p) //nolint:forbidigo // It is the router's to recover.
-		}
-		span.End()
+		})
 	}()
 	out, err = h(m)
-	if err != nil {
-		Fail(span, ClassTransient, channel.Reason(err))
-	}
-	for _, p := range out {
-		if p != m {
-			t.pass(ctx, m, p)
+	ended = true
+	guard(func() {
+		if err != nil {
+			Fail(span, ClassTransient, channel.Reason(err))
 		}
-	}
-	if slices.Contains(out, m) { // after the others, which are compared with it
-		t.pass(ctx, m, m)
-	}
+		for _, p := range out {
+			if p != m {
+				t.pass(ctx, m, p)
+			}
+		}
+		if slices.Contains(out, m) { // after the others, which are compared with it
+			t.pass(ctx, m, m)
+		}
+	})
 	return out, err
+}
+
+// guard stands around calls to OpenTelemetry: what panics there, an exporter, a propagator, is nobody's
+// message's fault.
+func guard(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			otel.Handle(fmt.Errorf("tracing a message: panic: %v", r))
+		}
+	}()
+	f()
 }
 
 // pass has a message that a handler has made go on in the trace of ctx: below the handler's span, or one
@@ -135,28 +154,43 @@ func (x *publisher) Publish(topic string, ms ...*message.Message) error {
 	if t == nil {
 		return x.pub.Publish(topic, ms...) //nolint:wrapcheck // Nothing is to be added.
 	}
-	p, spans := place(OpSend, topic), make([]trace.Span, 0, len(ms))
-	for _, m := range ms {
-		if m.Metadata == nil {
-			m.Metadata = message.Metadata{}
-		}
-		ctx, span := t.Leaving(m.Context(), p)
-		if span.IsRecording() {
-			span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
-		}
-		if !t.foreign(m) {
-			t.prop.Inject(ctx, metadata(m.Metadata))
-		}
-		spans = append(spans, span)
+	sends, copies := make([]trace.Span, 0, len(ms)), make([]*message.Message, 0, len(ms))
+	for _, in := range ms {
+		m := in.Copy() // the caller may publish the same message elsewhere, even at the same time
+		m.SetContext(in.Context())
+		guard(func() { sends = append(sends, t.leave(topic, m)) })
+		copies = append(copies, m)
 	}
-	err := x.pub.Publish(topic, ms...)
-	for _, span := range spans {
-		if err != nil {
-			Fail(span, ClassPublish, channel.Reason(err))
-		}
-		span.End()
+	err := x.pub.Publish(topic, copies...)
+	for _, span := range sends {
+		guard(func() {
+			if err != nil {
+				Fail(span, ClassPublish, channel.Reason(err))
+			}
+			span.End()
+		})
 	}
 	return err //nolint:wrapcheck // As above.
+}
+
+// leave begins the send of a message: below the context that it brings, else below that of its Context.
+func (t *Tracer) leave(topic string, m *message.Message) trace.Span {
+	if m.Metadata == nil {
+		m.Metadata = message.Metadata{}
+	}
+	ctx, foreign := m.Context(), t.foreign(m)
+	if foreign {
+		ctx, _ = t.extract(ctx, metadata(m.Metadata))
+	}
+	p := place(OpSend, topic)
+	ctx, span := t.Leaving(ctx, p)
+	if span.IsRecording() {
+		span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
+	}
+	if !foreign {
+		t.prop.Inject(ctx, metadata(m.Metadata))
+	}
+	return span
 }
 
 // foreign reports that a message brings another context than that of its own Context.

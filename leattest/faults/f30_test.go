@@ -87,7 +87,8 @@ func (w *world) forge(m *message.Message) {
 		case "traceparent":
 			m.Metadata[name] = w.traceparent()
 		case channel.HeaderMembers:
-			m.Metadata[name] = "1000000 traceparent=00-00000000000000000000000000000001-0000000000000001-01&x=y"
+			m.Metadata[name] = "traceparent=00-00000000000000000000000000000001-0000000000000001-01&x=y"
+			m.Metadata[channel.HeaderMemberCount] = "1000000"
 		case channel.HeaderExpires:
 			m.Metadata[name] = []string{"1999-01-01T00:00:00Z", "9999-12-31T23:59:59Z", w.nastily()}[w.rnd.IntN(3)]
 		case channel.HeaderOnly:
