@@ -250,8 +250,10 @@ func f30(w *world, repeats bool) {
 	}
 	pass(time.Hour)
 	x.close()
-	if got := p.flow.Counts()["route"].DroppedAll(); got != int64(dropped) {
-		w.t.Errorf("%d messages were dropped; want %d", got, dropped)
+	// Over direct hops a group that dies may take the member with it that somebody else was about to bury.
+	c := p.flow.Counts()["route"]
+	if got := c.DroppedAll() - c.Dropped["released elsewhere"]; got != int64(dropped) {
+		w.t.Errorf("%d messages were dropped; want %d: %v", got, dropped, c)
 	}
 }
 

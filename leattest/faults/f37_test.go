@@ -23,7 +23,7 @@ import (
 // over it. No span, no measurement, no log line, no error, no header that a dead letter is given, and
 // nothing that is printed of a value, tells it. What may be told of a message: its id and the id of its
 // conversation, its topic, the names of its headers, and what the user's own errors say.
-func TestF37(t *testing.T) { seeds(t, func(w *world) { f37(w, false) }) }
+func TestF37(t *testing.T) { fewer(t, 5, func(w *world) { f37(w, false) }) }
 
 func TestF37CanFail(t *testing.T) {
 	t.Run("an error that quotes its message", func(t *testing.T) {

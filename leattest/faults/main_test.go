@@ -32,6 +32,12 @@ func number(t *testing.T, name string) (n uint64, ok bool) {
 // all zero.
 func seeds(t *testing.T, fault func(w *world)) {
 	t.Helper()
+	fewer(t, 1, fault)
+}
+
+// fewer is seeds for a fault that takes so many times longer than others: under so many times fewer.
+func fewer(t *testing.T, times uint64, fault func(w *world)) {
+	t.Helper()
 	t.Parallel()
 	one, only := number(t, "LEAT_SEED")
 	n, ok := number(t, "LEAT_SEEDS")
@@ -40,6 +46,9 @@ func seeds(t *testing.T, fault func(w *world)) {
 		n = 1
 	case !ok || n < defaultSeeds:
 		n = defaultSeeds
+	}
+	if !only {
+		n = max(n/times, 1)
 	}
 	sum := report{}
 	for range n {
