@@ -200,3 +200,19 @@ func TestKitChecksTraces(t *testing.T) {
 	})
 	judged(t, got, []string{"it is an orphan: its parent 0300000000000000"})
 }
+
+// Breaks if the second kit of one flow records nothing, because the flow still tells the first.
+func TestKitOfAFlowThatHasRun(t *testing.T) {
+	f := invoicing(t)
+	for _, id := range []string{"1", "2"} {
+		leattest.Run(t, f, func(k *leattest.Kit) {
+			leattest.Send(k, orders, id, order{"A", []string{"a"}})
+			if spans := k.Traces.Of(f, "invoice"); len(spans) == 0 || spans[0].Get(tracing.MessageID) == "" {
+				t.Errorf("the kit of message %s has recorded %d spans", id, len(spans))
+			}
+			if n := k.Traces.Sum(t, tracing.ConsumedMessages); n != 1 {
+				t.Errorf("the kit of message %s has measured %d; want 1", id, n)
+			}
+		})
+	}
+}

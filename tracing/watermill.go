@@ -42,7 +42,7 @@ func (t *Tracer) handle(m *message.Message, h message.HandlerFunc) (out []*messa
 		p := place(OpProcess, topic)
 		var e channel.Envelope
 		e.Arrive(&channel.Arrival{Context: was, Topic: topic, ID: m.UUID, Headers: channel.Metadata(m.Metadata), Payload: m.Payload})
-		ctx, span = t.Arrived(was, &e, p, true)
+		ctx, span = t.Arrived(was, &e, p, true) //nolint:fatcontext // It is called once.
 		if span.IsRecording() {
 			span.SetAttributes(t.Describe(nil, p, m.UUID, m.Metadata[channel.HeaderConversation])...)
 		}
