@@ -138,9 +138,9 @@ type watch struct {
 
 	store Store
 	claim Claim
-	named func(key string) string // in errors
-	lease time.Duration           // 0: endless, nothing to renew
-	calls context.Context         //nolint:containedctx // Of every Renew.
+	keyed bool            // by a Key of the receiver's
+	lease time.Duration   // 0: endless, nothing to renew
+	calls context.Context //nolint:containedctx // Of every Renew.
 	end   context.CancelFunc
 
 	mu    sync.Mutex
@@ -156,7 +156,7 @@ func (r *Receiver) watch(ctx context.Context, c Claim) *watch {
 	if r.local() {
 		return w
 	}
-	w.lease, w.named = r.leaseTime(), r.named
+	w.lease, w.keyed = r.leaseTime(), r.Key != nil
 	w.calls, w.end = context.WithCancel(context.WithoutCancel(ctx))
 	w.until = time.Now().Add(w.lease)
 	w.mu.Lock()
@@ -184,7 +184,7 @@ func (w *watch) renew() {
 		w.until = asked.Add(w.lease)
 	case errors.Is(err, ErrLost) || !time.Now().Before(w.until):
 		w.over = true
-		w.cancel(fmt.Errorf("keeping the claim on %s in scope %q: %w", w.named(w.claim.Key), w.claim.Scope, errors.Join(ErrLost, err)))
+		w.cancel(fmt.Errorf("keeping the claim on %s in scope %q: %w", named(w.claim.Key, w.keyed), w.claim.Scope, errors.Join(ErrLost, err)))
 		return
 	}
 	w.timer.Reset(pause)

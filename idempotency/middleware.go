@@ -64,7 +64,7 @@ func (r *Receiver) handle(scope string, h message.HandlerFunc, m *message.Messag
 	if c.Done {
 		out, err := decodeMessages(c.Result)
 		if err != nil {
-			return nil, fmt.Errorf("%s in scope %q is done: %w", r.named(c.Key), c.Scope, err)
+			return nil, fmt.Errorf("%s in scope %q is done: %w", named(c.Key, r.Key != nil), c.Scope, err)
 		}
 		return out, nil
 	}

@@ -125,7 +125,7 @@ func (r *Receiver) begin(e *channel.Envelope) (Claim, error) {
 // failed makes an error of the store one of the message: whatever is not the message's own fault is
 // Later, so that a store that is down stops messages instead of letting them pass.
 func (r *Receiver) failed(doing, scope, key string, err error) error {
-	err = fmt.Errorf("%s %s in scope %q: %w", doing, r.named(key), scope, err)
+	err = fmt.Errorf("%s %s in scope %q: %w", doing, named(key, r.Key != nil), scope, err)
 	if channel.IsPermanent(err) {
 		return err
 	}
@@ -139,8 +139,8 @@ func (r *Receiver) failed(doing, scope, key string, err error) error {
 }
 
 // named is a message in the text of an error: by its id, which may be told, and not by a Key made of it.
-func (r *Receiver) named(key string) string {
-	if r.Key != nil {
+func named(key string, keyed bool) string {
+	if keyed {
 		return "a message"
 	}
 	return "message " + strconv.Quote(key)
