@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters/memory"
@@ -123,6 +122,31 @@ func (x *tour) run(t *testing.T, run func(f *flow.Flow) (stop func())) {
 	x.traces.Covers(t, a)
 	x.retries(t, a, b)
 	x.letters(t, a)
+	x.members(t, a, b)
+}
+
+// members: the aggregates, with the members that died, are linked to as many as the accounting says were
+// released, and those that completed a group without being held.
+func (x *tour) members(t *testing.T, fs ...*flow.Flow) {
+	t.Helper()
+	links, want := 0, int64(0)
+	for _, s := range x.traces.Of(fs[0], "group") {
+		switch {
+		case s.Op() == tracing.OpAggregate && s.Get(tracing.Inlet) == "":
+			want++
+			links += len(s.Links)
+		case s.Op() == tracing.OpAggregate:
+			links += len(s.Links)
+		case s.Get(tracing.Letter) != "":
+			links++
+		}
+	}
+	for _, f := range fs {
+		want += f.Counts()["group"].Released
+	}
+	if int64(links) != want || links < 5 {
+		t.Errorf("aggregates are linked to %d members; the accounting has %d", links, want)
+	}
 }
 
 // retries: each is an event of the message's span.
@@ -168,45 +192,16 @@ func (x *tour) letters(t *testing.T, f *flow.Flow) {
 func TestLaw4TracesAreTheDrawing(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		name := map[bool]string{false: "broker", true: "direct"}[direct]
-		t.Run("engine/"+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				x := &tour{direct: direct}
-				x.run(t, func(f *flow.Flow) func() {
-					h, err := f.Start(t.Context(), x.broker.Publisher(), x.broker.Subscriber("tour"))
-					if err != nil {
-						t.Fatal(err)
-					}
-					return h.Stop
+		for _, driver := range []leattest.Driver{leattest.Engine, leattest.Router} {
+			t.Run(driver.String()+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					x := &tour{direct: direct}
+					x.run(t, func(f *flow.Flow) func() {
+						_, stop := driver.Launch(t, f, x.broker.Publisher(), x.broker.Subscriber("tour"))
+						return stop
+					})
 				})
 			})
-		})
-		t.Run("router/"+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				x := &tour{direct: direct}
-				x.run(t, func(f *flow.Flow) func() {
-					r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					h, err := f.AddTo(r, x.broker.Publisher(), x.broker.Subscriber("tour"))
-					if err != nil {
-						t.Fatal(err)
-					}
-					ended := make(chan struct{})
-					go func() {
-						defer close(ended)
-						_ = r.Run(context.Background())
-					}()
-					<-r.Running()
-					return func() {
-						h.Stop()
-						if err := r.Close(); err != nil {
-							t.Error(err)
-						}
-						<-ended
-					}
-				})
-			})
-		})
+		}
 	}
 }

@@ -282,7 +282,8 @@ func (t *Tracer) Strip(headers channel.Fields) channel.Fields {
 	return headers
 }
 
-// Carry gives the headers that a context's span context travels in: what stores keep with a member. It is called from within blocks and stores: a propagator that panics carries nothing.
+// Carry gives the headers that a context's span context travels in: what stores keep with a member. It is
+// called from within blocks and stores: a propagator that panics carries nothing.
 func (t *Tracer) Carry(ctx context.Context) (fs channel.Fields) {
 	defer func() {
 		if r := recover(); r != nil {

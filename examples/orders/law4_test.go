@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters/memory"
@@ -33,8 +32,8 @@ func never() (edges []string) {
 // TestLaw4Orders: whatever becomes of orders, their traces are what -graph draws, on the engine and on a
 // Watermill router, with two instances on one broker. What was put back is linked to its dead letter.
 func TestLaw4Orders(t *testing.T) {
-	for _, routed := range []bool{false, true} {
-		t.Run(map[bool]string{false: "engine", true: "router"}[routed], func(t *testing.T) {
+	for _, driver := range []leattest.Driver{leattest.Engine, leattest.Router} {
+		t.Run(driver.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var traces leattest.Traces
 				broker := &memory.Broker{}
@@ -47,7 +46,8 @@ func TestLaw4Orders(t *testing.T) {
 					if f, err = declare(w, g, groups, newLedger(io.Discard), flow.Tracing(traces.Config())); err != nil {
 						t.Fatal(err)
 					}
-					defer launch(t, f, broker, routed)()
+					_, stop := driver.Launch(t, f, broker.Publisher(), broker.Subscriber("orders"))
+					defer stop()
 				}
 				letters := desk(t, broker)
 				pub := broker.Publisher()
@@ -116,39 +116,4 @@ func desk(t *testing.T, broker *memory.Broker) <-chan *message.Message {
 		}
 	}()
 	return out
-}
-
-// launch runs the flow until stop is called.
-func launch(t *testing.T, f *flow.Flow, broker *memory.Broker, routed bool) (stop func()) {
-	t.Helper()
-	if !routed {
-		h, err := f.Start(context.WithoutCancel(t.Context()), broker.Publisher(), broker.Subscriber("orders"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h.Stop
-	}
-	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := f.AddTo(r, broker.Publisher(), broker.Subscriber("orders"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := r.Run(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
-	<-r.Running()
-	return func() {
-		h.Stop()
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-		<-ended
-	}
 }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters/memory"
 	"github.com/leat-go/leat/aggregator"
@@ -37,10 +34,10 @@ func never() (edges []string) {
 // on the engine and on a Watermill router, with two instances on one broker.
 func TestLaw4Webhooks(t *testing.T) {
 	for _, x := range []struct {
-		name           string
-		direct, routed bool
-	}{{"engine, direct", true, false}, {"engine, broker", false, false}, {"router, direct", true, true}, {"router, broker", false, true}} {
-		t.Run(x.name, func(t *testing.T) {
+		driver leattest.Driver
+		direct bool
+	}{{leattest.Engine, true}, {leattest.Engine, false}, {leattest.Router, true}, {leattest.Router, false}} {
+		t.Run(fmt.Sprintf("%v, direct %v", x.driver, x.direct), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(30 * 365 * 24 * time.Hour) // virtual time begins in 2000, and the sample has an event that expires later
 				var traces leattest.Traces
@@ -59,7 +56,9 @@ func TestLaw4Webhooks(t *testing.T) {
 					if p.flow, err = flow.New("webhooks", steps...); err != nil {
 						t.Fatal(err)
 					}
-					defer launch(t, p, broker, x.routed)()
+					var stop func()
+					p.handle, stop = x.driver.Launch(t, p.flow, broker.Publisher(), broker.Subscriber("webhooks"))
+					defer stop()
 					all = append(all, p)
 				}
 				lines := bufio.NewScanner(sample())
@@ -80,39 +79,5 @@ func TestLaw4Webhooks(t *testing.T) {
 				traces.Covers(t, all[0].flow, never()...)
 			})
 		})
-	}
-}
-
-// launch runs the flow until stop is called.
-func launch(t *testing.T, p *webhooks, broker *memory.Broker, routed bool) (stop func()) {
-	t.Helper()
-	var err error
-	if !routed {
-		if p.handle, err = p.flow.Start(context.WithoutCancel(t.Context()), broker.Publisher(), broker.Subscriber("webhooks")); err != nil {
-			t.Fatal(err)
-		}
-		return p.handle.Stop
-	}
-	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.handle, err = p.flow.AddTo(r, broker.Publisher(), broker.Subscriber("webhooks")); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := r.Run(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
-	<-r.Running()
-	return func() {
-		p.handle.Stop()
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-		<-ended
 	}
 }
