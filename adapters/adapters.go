@@ -71,6 +71,9 @@ type Record struct {
 	Headers channel.Headers
 	Native  any // the adapter's own; if it is a fmt.Stringer, the record's origin
 	Again   int // deliveries before this one, as far as the adapter knows
+	// Err is why this is no message: a limit, a forged header, bytes that nobody can read. What could be
+	// had of it is in the other fields. Nobody decodes it: it goes to the dead letter as it is.
+	Err error
 }
 
 // An Outgoing is one message to publish. The publisher may keep Headers and Payload; nobody changes
@@ -98,6 +101,45 @@ type BatchPublisher interface {
 	// from any goroutine, possibly before it returns. What one goroutine sends keeps its order per
 	// topic and key.
 	Send(outs []*Outgoing, done func([]*Outgoing))
+}
+
+// ErrLost is why a transaction came to nothing: a claim in it is no longer this member's. What was to be
+// finished is another's now.
+var ErrLost = errors.New("ownership was lost")
+
+// ErrFenced is why no transaction of a publisher succeeds any more: another one has taken over its
+// identity.
+var ErrFenced = errors.New("publisher was replaced by another of the same identity")
+
+// A Transactor is a BatchPublisher that publishes and acknowledges in one transaction. Its claims come
+// from a Subscriber of the same broker.
+type Transactor interface {
+	// Transact publishes outs, finishes what was worked on to get them, and returns when both are done
+	// or neither is: with an error no reader of committed messages will see any of outs, and nothing is
+	// finished. Then it may be called again with the same, unless the error is ErrLost or ErrFenced. The
+	// records of one claim are those after the last that were finished, in order, without a gap. One
+	// call at a time.
+	Transact(ctx context.Context, finished []Finished, outs []*Outgoing) error
+}
+
+// Finished are records of one claim that a transaction finishes.
+type Finished struct {
+	Claim   Claim
+	Records []Record
+}
+
+// A Follower is a Subscriber without a group that reads topics from their start, every message of them.
+type Follower interface {
+	// Follow is Claim, and calls caughtUp once: when everything that was on the topics when it began is
+	// finished.
+	Follow(ctx context.Context, topics []string, own func(Claim), caughtUp func()) error
+}
+
+// Topics is a Publisher or Subscriber of a broker whose topics have to exist.
+type Topics interface {
+	// Ensure makes the topics that are missing, if the adapter was told to; else a missing one is an
+	// error that names it and says how it can be made.
+	Ensure(ctx context.Context, topics []string) error
 }
 
 // Lagger is a Subscriber that knows how many messages of a topic its group has not finished, those in

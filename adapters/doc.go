@@ -8,6 +8,9 @@
 //	[Grouper]         a step gets a consumer group of its own
 //	[Claims]          the flow reads in runs, owns lanes and order, acknowledges by prefix
 //	[BatchPublisher]  the flow publishes in batches and waits for none
+//	[Transactor]      what a message caused and its acknowledgement are one transaction
+//	[Follower]        every instance of a flow sees a topic from its start
+//	[Topics]          missing topics are made, or named, when the flow starts
 //
 // Users need none of this. The adapters themselves are the packages below.
 package adapters
