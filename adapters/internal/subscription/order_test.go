@@ -1,0 +1,169 @@
+package subscription
+
+import (
+	"runtime"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A message is what the record says, and is finished when it is acknowledged and not before.
+func TestAck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rs := rec("a.1", "2", "3")
+		rs[0].Headers = channel.Fields{{Name: "x", Value: "y"}}
+		rs[1].Headers = listed{channel.Metadata{"x": "z"}}
+		rs[2].Headers, rs[2].Payload = channel.Metadata{"x": "w", HeaderAttempt: "7"}, nil
+		r := deliver(t, Config{SpreadKeyless: true}, claimOf(adapters.KeyOrdered, rs...))
+		ms := r.get(t, "a.1", "2", "3")
+		for i, want := range []string{"y", "z", "w"} {
+			if got := ms[i].Metadata["x"]; got != want {
+				t.Errorf("header x of %s is %q, want %q", ms[i].UUID, got, want)
+			}
+		}
+		if m := ms[0]; string(m.Payload) != "body of a.1" || m.Metadata[channel.HeaderKey] != "a" || len(m.Metadata) != 2 {
+			t.Errorf("%s is %q with %v", m.UUID, m.Payload, m.Metadata)
+		}
+		if m := ms[2]; m.Payload != nil || len(m.Metadata) != 1 {
+			t.Errorf("the tombstone is %q with %v", m.Payload, m.Metadata)
+		}
+		r.claim.did(t, "", "")
+		ms[1].Ack()
+		r.claim.did(t, "2", "")
+		if ms[0].Context().Err() != nil || ms[1].Context().Err() == nil {
+			t.Error("a message's context does not end with the message")
+		}
+	})
+}
+
+// listed is headers that can be had as fields.
+type listed struct{ channel.Metadata }
+
+func (l listed) Fields() (fs channel.Fields) {
+	for name, value := range l.Metadata {
+		fs = append(fs, channel.Field{Name: name, Value: value})
+	}
+	return fs
+}
+
+// One in flight, in order, whatever the keys, and nothing overtakes what was nacked.
+func TestOrdered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver(t, Config{Backoff: short, SpreadKeyless: true}, claimOf(adapters.Ordered, rec("a.1", "b.2", "3", "4")...))
+		r.next(t, "a.1").Nack()
+		pass(short.Cap)
+		r.next(t, "a.1").Ack()
+		r.next(t, "b.2").Ack()
+		r.next(t, "3").Nack()
+		pass(short.Cap)
+		r.next(t, "3").Ack()
+		r.next(t, "4").Ack()
+		r.claim.did(t, "a.1 b.2 3 4", "")
+	})
+}
+
+// One of each key in flight. What was nacked holds up its own lane and no other.
+func TestKeyOrdered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver(t, Config{}, claimOf(adapters.KeyOrdered, rec("a.1", "a.2", "b.1", "1", "b.2", "2")...))
+		ms := r.get(t, "a.1", "b.1", "1")
+		ms[0].Nack()
+		ms[1].Ack()
+		r.next(t, "b.2").Ack()
+		r.claim.did(t, "b.1 b.2", "")
+		ms[2].Ack()
+		r.next(t, "2").Ack()
+		r.claim.did(t, "b.1 b.2 1 2", "")
+		r.claim.add(rec("b.3")...)
+		r.next(t, "b.3").Ack() // in the same instant: a's pause holds it up no more than the clock
+		pass(100 * time.Millisecond)
+		r.next(t, "a.1").Ack()
+		r.next(t, "a.2").Ack()
+		r.claim.did(t, "b.1 b.2 1 2 b.3 a.1 a.2", "")
+	})
+}
+
+// Messages without a key share a lane, which is that of no key; SpreadKeyless gives their order up, and
+// leaves that of keys alone.
+func TestKeyless(t *testing.T) {
+	for spread, want := range map[bool][]string{false: {"1", "a.1"}, true: {"1", "2", "a.1"}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := deliver(t, Config{Lanes: 2, SpreadKeyless: spread}, claimOf(adapters.KeyOrdered, rec("1", "2", "a.1", "a.2")...))
+			for _, m := range r.get(t, want...) {
+				m.Nack()
+			}
+			r.none(t)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // one lane for keys, and still none of theirs for the others
+		r := deliver(t, Config{Lanes: 1}, claimOf(adapters.KeyOrdered, rec("1", "a.1", "b.1")...))
+		r.get(t, "1", "a.1")
+	})
+}
+
+// As many as there are lanes, in any order. One that pauses takes nobody's place.
+func TestUnordered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver(t, Config{Lanes: 2}, claimOf(adapters.Unordered, rec("a.1", "a.2", "a.3", "a.4", "5")...))
+		r.get(t, "a.1", "a.2")[0].Nack()
+		r.next(t, "a.3").Nack()
+		r.next(t, "a.4").Ack()
+		r.next(t, "5").Ack()
+		r.claim.did(t, "a.4 5", "")
+		pass(100 * time.Millisecond)
+		for _, m := range r.get(t, "a.1", "a.3") {
+			m.Ack()
+		}
+		r.claim.add(rec("6", "7", "8")...) // a.2 is still out
+		r.get(t, "6")
+	})
+}
+
+// Workers are as many as messages are in flight, not as there are messages, also after pauses.
+func TestWorkers(t *testing.T) {
+	for _, order := range []adapters.Order{adapters.Ordered, adapters.KeyOrdered, adapters.Unordered} {
+		synctest.Test(t, func(t *testing.T) {
+			const lanes, n = 4, 1000
+			before := runtime.NumGoroutine()
+			claim := claimOf(order)
+			for i := range n {
+				claim.records = append(claim.records, rec(strconv.Itoa(i%7)+"."+strconv.Itoa(i))...)
+			}
+			r := deliver(t, Config{Lanes: lanes, Backoff: short}, claim)
+			most := 0
+			for done := 0; done < n; {
+				for i, m := range r.have() {
+					if i == 0 && Again(m.Context()) == 0 {
+						m.Nack()
+						continue
+					}
+					m.Ack()
+					done++
+				}
+				most = max(most, runtime.NumGoroutine()-before)
+				pass(short.Cap)
+			}
+			// Deliver, its lanes, and those that pause in a shared queue.
+			if most > 1+2*lanes {
+				t.Errorf("%v: %d goroutines for %d in flight", order, most, lanes)
+			}
+		})
+	}
+}
+
+// The reader takes what the claim's window allows, though nobody reads the messages.
+func TestWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		claim := claimOf(adapters.KeyOrdered, rec("a.1", "a.2", "b.1", "b.2")...)
+		claim.window = 2
+		r := deliver(t, Config{}, claim)
+		r.next(t, "a.1").Ack()
+		ms := r.get(t, "a.2", "b.1")
+		ms[1].Ack()
+		r.next(t, "b.2")
+	})
+}
