@@ -1,0 +1,332 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A claim is one partition while this member owns it. Records go from the client's channel into the claim's
+// queue (intake.go), are given out by Next, and come back by Finish, in any order, or Return.
+type claim struct {
+	conf      *SubscriberConfig
+	owner     owner
+	src       source
+	topic     string
+	partition int32
+
+	ctx    *claimContext
+	cancel context.CancelCauseFunc
+
+	stopping chan struct{} // closed: Next gives nothing more
+	why      error         // it stops; set before stopping is closed
+	once     sync.Once
+	timer    *time.Timer // ends the ownership when the drain has taken too long
+	lost     bool        // by mu: nothing can be finished any more
+
+	mu       sync.Mutex
+	queue    []*sarama.ConsumerMessage // from the client, not yet given out
+	head     int                       // of queue
+	waiting  int                       // bytes in queue
+	room     chan struct{}             // holds a token: the queue has room again
+	wake     chan struct{}             // holds a token: look again
+	paused   bool                      // fetching is
+	progress progress
+	flying   int // bytes given out and not finished
+	back     []*delivery
+	due      time.Time // when what came back may go out again
+	backs    int       // in a row
+	// What is committed, as the numbers of progress and as an offset.
+	committed uint64
+	offset    int64
+	oldest    time.Time // when the oldest that is not finished was given out, about
+	refused   *refusal  // what comes after the queue, and nothing after it
+}
+
+// An owner is the member or the follower that a claim belongs to.
+type owner interface {
+	// finished says that a claim's finished prefix has grown by so much since the last commit.
+	finished(c *claim, uncommitted uint64)
+}
+
+// A source is where a claim's records come from.
+type source interface {
+	Messages() <-chan *sarama.ConsumerMessage
+	HighWaterMarkOffset() int64
+	pause()
+	resume()
+}
+
+func newClaim(ctx context.Context, conf *SubscriberConfig, o owner, src source, topic string, partition int32, from int64) *claim {
+	c := &claim{
+		conf: conf, owner: o, src: src, topic: topic, partition: partition,
+		stopping: make(chan struct{}), room: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		offset: from, progress: progress{mark: from},
+	}
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	c.ctx, c.cancel = &claimContext{inner}, cancel
+	return c
+}
+
+// stop has the claim give out nothing more, and starts the time there is for the rest.
+func (c *claim) stop(why error) {
+	c.once.Do(func() {
+		c.why = why
+		c.mu.Lock()
+		// A subscription gives up after DrainTimeout by itself; who works on claims directly has a little longer.
+		c.timer = time.AfterFunc(c.conf.DrainTimeout+c.conf.DrainTimeout/10, func() {
+			c.lose(fmt.Errorf("topic %q, partition %d: not finished %v after reading ended, it is delivered again: %w",
+				c.topic, c.partition, c.conf.DrainTimeout, channel.ErrStopped))
+		})
+		c.mu.Unlock()
+		close(c.stopping)
+		nudge(c.room)
+	})
+}
+
+// lose ends the ownership: from now on nothing is finished.
+func (c *claim) lose(cause error) {
+	c.mu.Lock()
+	c.lost = true
+	c.mu.Unlock()
+	c.stop(cause)
+	c.cancel(cause)
+}
+
+func (c *claim) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
+// letGo ends the claim because its own has returned.
+func (c *claim) letGo() {
+	c.stop(channel.ErrStopped)
+	c.mu.Lock()
+	c.timer.Stop()
+	c.lost = true
+	c.mu.Unlock()
+	c.cancel(channel.ErrStopped)
+}
+
+// Context is documented at adapters.Claim.
+func (c *claim) Context() context.Context { return c.ctx }
+
+// Topic is documented at adapters.Claim.
+func (c *claim) Topic() string { return c.topic }
+
+// Partition is which of the topic's partitions the claim is.
+func (c *claim) Partition() int32 { return c.partition }
+
+// Order is the subscriber's.
+func (c *claim) Order() adapters.Order { return c.conf.Order }
+
+// Next is documented at adapters.Claim. The error after a rebalance wraps channel.ErrStopped.
+func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
+	if len(run) == cap(run) {
+		return run, errNoRoom
+	}
+	for {
+		select {
+		case <-c.stopping:
+			return run, fmt.Errorf("reading topic %q, partition %d, ended: %w", c.topic, c.partition, c.why)
+		default:
+		}
+		c.mu.Lock()
+		ds, pause := c.take(cap(run) - len(run))
+		c.mu.Unlock()
+		if len(ds) > 0 {
+			for i := range ds {
+				d := &ds[i]
+				d.decode(&c.conf.Limits)
+				run = append(run, d.record())
+			}
+			return run, nil
+		}
+		c.await(pause)
+	}
+}
+
+// await waits until there is something to look at.
+func (c *claim) await(pause time.Duration) {
+	if pause <= 0 {
+		select {
+		case <-c.wake:
+		case <-c.stopping:
+		}
+		return
+	}
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-c.wake:
+	case <-c.stopping:
+	case <-t.C:
+	}
+}
+
+// take gives out as many records as there are, and as the window has room for. If some have come back, it is
+// those, and nothing else until their pause is over: nothing of their keys may overtake them.
+func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
+	if len(c.back) > 0 {
+		if pause = time.Until(c.due); pause > 0 {
+			return nil, pause
+		}
+		n := min(most, len(c.back))
+		ds = make([]delivery, n)
+		for i, d := range c.back[:n] {
+			ds[i] = delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: d.again + 1, err: d.err}
+		}
+		c.back = append(c.back[:0], c.back[n:]...)
+		return ds, 0
+	}
+	p := &c.progress
+	room := c.conf.Window - int(p.next-c.committed) //nolint:gosec // Both are below Window apart.
+	n := min(most, room, len(c.queue)-c.head)
+	if n <= 0 && room > 0 && c.refused != nil {
+		return c.takeRefused(), 0
+	}
+	if n <= 0 || c.flying >= c.conf.WindowBytes {
+		return nil, 0
+	}
+	if p.base == p.next {
+		c.oldest = time.Now()
+	}
+	ds = make([]delivery, 0, n)
+	for len(ds) < n && c.flying < c.conf.WindowBytes {
+		m := c.queue[c.head]
+		c.queue[c.head] = nil
+		c.head++
+		size := sizeOf(m)
+		c.waiting -= size
+		c.flying += size
+		ds = append(ds, delivery{claim: c, msg: m, size: size, seq: p.give(m.Offset + 1)})
+	}
+	if c.head == len(c.queue) {
+		c.queue, c.head = c.queue[:0], 0
+	}
+	c.roomy()
+	return ds, 0
+}
+
+// lag is how many messages the partition has behind the finished ones, as far as is known.
+func (c *claim) lag() int64 {
+	c.mu.Lock()
+	mark := c.progress.mark
+	c.mu.Unlock()
+	return max(c.src.HighWaterMarkOffset()-mark, 0)
+}
+
+// recordOverhead is about what a record costs in memory beside its bytes.
+const recordOverhead = 200
+
+func sizeOf(m *sarama.ConsumerMessage) int {
+	n := recordOverhead + len(m.Key) + len(m.Value)
+	for _, h := range m.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// mine gives the delivery of a record if it is out with this claim.
+func (c *claim) mine(r *adapters.Record) (*delivery, bool) {
+	d, ok := r.Native.(*delivery)
+	return d, ok && d.claim == c && c.progress.out(d.seq)
+}
+
+// Finish is documented at adapters.Claim. What the claim no longer has is ignored.
+func (c *claim) Finish(rs []adapters.Record) {
+	c.mu.Lock()
+	n := c.finish(rs)
+	c.mu.Unlock()
+	if n > 0 {
+		c.owner.finished(c, n)
+	}
+}
+
+// finish marks records and gives how many of the finished prefix are not committed, 0 if it has not grown.
+func (c *claim) finish(rs []adapters.Record) uint64 {
+	if c.lost {
+		return 0
+	}
+	p := &c.progress
+	for i := range rs {
+		if d, ok := c.mine(&rs[i]); ok {
+			p.finish(d.seq)
+			c.flying -= d.size
+		}
+	}
+	c.backs = 0
+	nudge(c.wake)
+	if !p.advance() {
+		return 0
+	}
+	c.oldest = time.Now()
+	return p.base - c.committed
+}
+
+// commit notes that everything before number n is committed, as offset.
+func (c *claim) commit(n uint64, offset int64) {
+	c.mu.Lock()
+	if n > c.committed {
+		c.committed, c.offset = n, offset
+	}
+	c.mu.Unlock()
+	nudge(c.wake)
+}
+
+// uncommitted gives what may be committed, false if that is nothing new.
+func (c *claim) uncommitted() (n uint64, offset int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &c.progress
+	return p.base, p.mark, p.base > c.committed
+}
+
+// Return is documented at adapters.Claim. While the claim reads on, the whole partition pauses: 1 ms, twice
+// as long for each time in a row, up to a second. Once it stops, they are delivered to whoever owns the
+// partition next.
+func (c *claim) Return(rs []adapters.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.stopping:
+		return // not finished: they come again
+	default:
+	}
+	for i := range rs {
+		if d, ok := c.mine(&rs[i]); ok {
+			c.giveBack(d)
+		}
+	}
+	c.backs++
+	c.due = time.Now().Add(pause(time.Millisecond, time.Second, c.backs))
+	nudge(c.wake)
+}
+
+// giveBack puts a delivery among those that came back, by number.
+func (c *claim) giveBack(d *delivery) {
+	at := len(c.back)
+	for at > 0 && c.back[at-1].seq > d.seq {
+		at--
+	}
+	if at > 0 && c.back[at-1].seq == d.seq { // returned twice
+		return
+	}
+	c.back = append(c.back, nil)
+	copy(c.back[at+1:], c.back[at:])
+	c.back[at] = d
+}
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

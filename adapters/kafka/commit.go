@@ -1,0 +1,129 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
+)
+
+// finished has offsets committed at once when a quarter of the window waits for it; else the next
+// interval will do.
+func (m *member) finished(_ *claim, uncommitted uint64) {
+	if uncommitted >= uint64(max(m.conf.Window/4, 1)) { //nolint:gosec // Window is positive.
+		nudge(m.kick)
+	}
+}
+
+// commits commits what is finished, until the member has left the group.
+func (m *member) commits(ended <-chan struct{}) {
+	t := time.NewTicker(m.conf.CommitInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-m.kick:
+		case <-ended:
+			return
+		}
+		m.mu.Lock()
+		claims := make([]*claim, 0, len(m.claims))
+		for c := range m.claims {
+			claims = append(claims, c)
+		}
+		m.mu.Unlock()
+		if err := m.commit(claims...); err != nil {
+			m.trouble(err)
+		}
+	}
+}
+
+// commitLast commits what a claim has finished before it is let go, trying for as long as the partition is
+// likely to be this member's still.
+func (m *member) commitLast(c *claim) {
+	until := time.Now().Add(m.conf.SessionTimeout / 2)
+	for n := 1; ; n++ {
+		err := m.commit(c)
+		if err == nil {
+			return
+		}
+		if c.isLost() || time.Now().After(until) {
+			m.trouble(fmt.Errorf("what it means is redelivered: %w", err))
+			return
+		}
+		_ = sleep(c.ctx, pause(20*time.Millisecond, 500*time.Millisecond, n))
+	}
+}
+
+// commit tells the group's coordinator how far claims are finished, in one request.
+func (m *member) commit(claims ...*claim) error {
+	m.committing.Lock()
+	defer m.committing.Unlock()
+	m.mu.Lock()
+	session := m.session
+	m.mu.Unlock()
+	if session == nil {
+		return nil
+	}
+	type upTo struct {
+		claim  *claim
+		n      uint64
+		offset int64
+	}
+	var todo []upTo
+	req := sarama.NewOffsetCommitRequest(m.client.Config(), m.conf.Group)
+	req.ConsumerID, req.ConsumerGroupGeneration = session.MemberID(), session.GenerationID()
+	if m.conf.Instance != "" {
+		req.GroupInstanceId = &m.conf.Instance
+	}
+	for _, c := range claims {
+		if n, offset, ok := c.uncommitted(); ok && !c.isLost() {
+			todo = append(todo, upTo{c, n, offset})
+			req.AddBlockWithLeaderEpoch(c.topic, c.partition, offset, -1, 0, "")
+		}
+	}
+	if len(todo) == 0 {
+		return nil
+	}
+	began := time.Now()
+	broker, err := m.client.Coordinator(m.conf.Group)
+	if err != nil {
+		return fmt.Errorf("committing offsets: finding the coordinator: %w", err)
+	}
+	resp, err := broker.CommitOffset(req)
+	if err != nil {
+		_ = broker.Close()
+		_ = m.client.RefreshCoordinator(m.conf.Group)
+		return fmt.Errorf("committing offsets: %w", err)
+	}
+	var errs []error
+	for _, u := range todo {
+		kerr, ok := resp.Errors[u.claim.topic][u.claim.partition]
+		switch {
+		case !ok:
+			kerr = sarama.ErrUnknown
+			fallthrough
+		case !errors.Is(kerr, sarama.ErrNoError):
+			errs = append(errs, m.notCommitted(u.claim, kerr))
+		default:
+			u.claim.commit(u.n, u.offset)
+			m.tally.committed(u.claim, began)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// notCommitted says what an answer means: that the coordinator has moved, that a rebalance is under way
+// and the next try will do, or that the partition is another's.
+func (m *member) notCommitted(c *claim, err sarama.KError) error {
+	switch {
+	case errors.Is(err, sarama.ErrNotCoordinatorForConsumer), errors.Is(err, sarama.ErrConsumerCoordinatorNotAvailable):
+		_ = m.client.RefreshCoordinator(m.conf.Group)
+	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrFencedInstancedId):
+		c.lose(fmt.Errorf("%s: %w: %w", place(c.topic, c.partition, c.offset), adapters.ErrLost, err))
+	}
+	return fmt.Errorf("committing offsets of topic %q, partition %d: %w", c.topic, c.partition, err)
+}

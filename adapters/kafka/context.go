@@ -1,0 +1,54 @@
+package kafka
+
+import (
+	"context"
+	"time"
+)
+
+// A claimContext is the context of a claim: it ends, with a cause, when ownership is lost.
+type claimContext struct {
+	context.Context //nolint:containedctx // This is a context.
+}
+
+type claimKey struct{}
+
+// Value gives the context itself for claimKey, else what the subscription's context has.
+func (c *claimContext) Value(key any) any {
+	if key == (claimKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// The keys under which the context of a message delivered by Subscribe has what the record says.
+type (
+	partitionKey struct{}
+	offsetKey    struct{}
+	timestampKey struct{}
+	recordKey    struct{}
+)
+
+// PartitionFromCtx gives the partition that a delivered message came from.
+func PartitionFromCtx(ctx context.Context) (int32, bool) {
+	v, ok := ctx.Value(partitionKey{}).(int32)
+	return v, ok
+}
+
+// OffsetFromCtx gives the offset of a delivered message in its partition.
+func OffsetFromCtx(ctx context.Context) (int64, bool) {
+	v, ok := ctx.Value(offsetKey{}).(int64)
+	return v, ok
+}
+
+// TimestampFromCtx gives the time of a delivered message's record: that of its making or of its writing, as
+// the topic says.
+func TimestampFromCtx(ctx context.Context) (time.Time, bool) {
+	v, ok := ctx.Value(timestampKey{}).(time.Time)
+	return v, ok
+}
+
+// KeyFromCtx gives the key of a delivered message's record.
+func KeyFromCtx(ctx context.Context) (string, bool) {
+	v, ok := ctx.Value(recordKey{}).(string)
+	return v, ok
+}

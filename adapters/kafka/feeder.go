@@ -1,0 +1,327 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// inClient is how many messages the client has at most. What is beyond waits here, where it can fail
+// without anybody having to wonder whether it was written.
+const inClient = 16 << 10
+
+// push queues messages in order.
+func (p *Publisher) push(ps []*pending) {
+	p.start.Do(func() { go p.feed() })
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		for _, x := range ps {
+			if x.state.CompareAndSwap(queued, settled) {
+				x.err = p.closedErr(x.msg.Topic)
+				p.tell([]*pending{x})
+			}
+		}
+		return
+	}
+	p.calls++
+	now := time.Now()
+	for _, x := range ps {
+		if x.state.Load() == settled { // its context has ended already
+			continue
+		}
+		x.since, x.call = now, p.calls
+		p.line.push(x)
+		p.queue = append(p.queue, x)
+	}
+	if p.timer == nil && p.line.head != nil {
+		p.timer = time.AfterFunc(p.conf.SendTimeout, p.late)
+	}
+	p.mu.Unlock()
+	p.changed.Signal()
+}
+
+// feed hands what is queued to the client, which is made when there is something to hand over. It is the
+// only goroutine that does, and so is the order of sending that of writing.
+func (p *Publisher) feed() {
+	defer close(p.fed)
+	defer p.disconnect()
+	var run []*pending
+	for {
+		p.mu.Lock()
+		for !p.closed && (len(p.queue) == 0 || p.inside >= inClient) || p.closed && p.line.len > 0 && len(p.queue) == 0 {
+			p.changed.Wait()
+		}
+		if len(p.queue) == 0 {
+			p.mu.Unlock()
+			return
+		}
+		n := min(len(p.queue), max(inClient-p.inside, 1))
+		run = append(run[:0], p.queue[:n]...)
+		rest := copy(p.queue, p.queue[n:])
+		clear(p.queue[rest:])
+		p.queue = p.queue[:rest]
+		p.inside += n
+		p.mu.Unlock()
+		p.hand(run)
+		clear(run)
+	}
+}
+
+// hand gives a run to the client, which may take its time.
+func (p *Publisher) hand(run []*pending) {
+	err := p.connect()
+	away := 0 // not with the client after all
+	for _, x := range run {
+		fail := err
+		if fail == nil {
+			fail = p.exists(x.msg.Topic)
+		}
+		switch {
+		case fail != nil:
+			away++
+			p.settle(x, fail)
+		case x.state.CompareAndSwap(queued, given):
+			p.producer.Input() <- &x.msg
+		default:
+			away++
+		}
+	}
+	if away > 0 {
+		p.mu.Lock()
+		p.inside -= away
+		p.mu.Unlock()
+	}
+}
+
+// connect makes the client if there is none.
+func (p *Publisher) connect() error {
+	if p.producer != nil {
+		return nil
+	}
+	conf, err := p.conf.config()
+	if err != nil {
+		return err
+	}
+	client, err := p.conf.Cluster.connect(context.Background(), conf)
+	if err != nil {
+		return err
+	}
+	producer, err := sarama.NewAsyncProducerFromClient(client)
+	if err != nil {
+		_ = client.Close()
+		return p.conf.Cluster.unreachable(err)
+	}
+	p.mu.Lock()
+	p.client, p.producer = client, producer
+	p.mu.Unlock()
+	p.read.Go(p.results)
+	return nil
+}
+
+// disconnect ends the client. What it still has was given up long ago.
+func (p *Publisher) disconnect() {
+	p.mu.Lock()
+	left := p.inside
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
+	if p.producer == nil {
+		return
+	}
+	if left > 0 {
+		_ = p.client.Close()
+	}
+	p.producer.AsyncClose()
+	p.read.Wait()
+	_ = p.client.Close()
+}
+
+// results reads what became of messages, many at a time.
+func (p *Publisher) results() {
+	const many = 256
+	successes, failures := p.producer.Successes(), p.producer.Errors()
+	batch := make([]*pending, 0, many)
+	take := func(m *sarama.ProducerMessage, err error) {
+		x := m.Metadata.(*pending) //nolint:forcetypeassert // It is what the feeder gave.
+		x.err = err
+		batch = append(batch, x)
+	}
+	for successes != nil || failures != nil {
+		select {
+		case m, ok := <-successes:
+			if !ok {
+				successes = nil
+				continue
+			}
+			take(m, nil)
+		case e, ok := <-failures:
+			if !ok {
+				failures = nil
+				continue
+			}
+			take(e.Msg, sendError(e))
+		}
+	more:
+		for len(batch) < many {
+			select {
+			case m, ok := <-successes:
+				if !ok {
+					successes = nil
+					break more
+				}
+				take(m, nil)
+			default:
+				break more
+			}
+		}
+		p.answered(batch)
+		clear(batch)
+		batch = batch[:0]
+	}
+}
+
+// answered settles messages that the client has answered for.
+func (p *Publisher) answered(ps []*pending) {
+	n := len(ps)
+	told := ps[:0]
+	for _, x := range ps {
+		if x.state.CompareAndSwap(given, settled) { // else its sender was told long ago
+			told = append(told, x)
+		}
+	}
+	p.mu.Lock()
+	full := p.inside >= inClient
+	p.inside -= n
+	for _, x := range told {
+		p.line.remove(x)
+	}
+	wake := full || p.closed
+	p.mu.Unlock()
+	if wake {
+		p.changed.Signal()
+	}
+	p.tell(told)
+}
+
+// tell tells senders what became of their messages, which are in the order of sending.
+func (p *Publisher) tell(ps []*pending) {
+	var buf [16]*adapters.Outgoing
+	for i := 0; i < len(ps); {
+		x := ps[i]
+		if b := x.batch; b != nil {
+			b.errs[x.at] = x.err
+			if b.left.Add(-1) == 0 {
+				close(b.through)
+			}
+			i++
+			continue
+		}
+		outs, done := buf[:0], x.done
+		for j := i; j < len(ps) && ps[j].batch == nil && ps[j].call == x.call; j++ {
+			ps[j].out.Err = ps[j].err
+			outs = append(outs, ps[j].out)
+		}
+		i += len(outs)
+		done(outs)
+	}
+	for _, x := range ps {
+		if x.stop == nil {
+			x.recycle()
+			continue
+		}
+		x.stop() // whoever watches may know it still
+	}
+}
+
+// settle fails a message that is not with the client.
+func (p *Publisher) settle(x *pending, err error) {
+	if !x.state.CompareAndSwap(queued, settled) {
+		return
+	}
+	p.remove(x)
+	x.err = fmt.Errorf("not sent: %w", err)
+	p.tell([]*pending{x})
+}
+
+func (p *Publisher) remove(x *pending) {
+	p.mu.Lock()
+	if !x.since.IsZero() {
+		p.line.remove(x)
+	}
+	if p.closed {
+		p.changed.Signal()
+	}
+	p.mu.Unlock()
+}
+
+// expire fails a message that has waited for long enough, wherever it is.
+func (p *Publisher) expire(x *pending, why error) {
+	if !x.giveUp(why) {
+		return
+	}
+	p.remove(x)
+	p.tell([]*pending{x})
+}
+
+// giveUp settles a message that the feeder or the client may still have: it is not used again. It reports
+// false if it is settled already.
+func (x *pending) giveUp(why error) bool {
+	switch {
+	case x.state.CompareAndSwap(queued, settled):
+		x.err = fmt.Errorf("not sent: %w", why)
+	case x.state.CompareAndSwap(given, settled):
+		x.err = fmt.Errorf("%w: %w", ErrUnknown, why)
+	default:
+		return false
+	}
+	if x.stop == nil {
+		x.stop = func() bool { return false }
+	}
+	return true
+}
+
+// late fails every message that has waited for SendTimeout.
+func (p *Publisher) late() {
+	why := fmt.Errorf("waited %v for Kafka at %v: %w", p.conf.SendTimeout, p.conf.Cluster.Brokers, context.DeadlineExceeded)
+	var old []*pending
+	p.mu.Lock()
+	now := time.Now()
+	x := p.line.head
+	for x != nil && now.Sub(x.since) >= p.conf.SendTimeout {
+		next := x.next
+		if x.giveUp(why) { // with the lock held: what is in the line is no other message yet
+			p.line.remove(x)
+			old = append(old, x)
+		}
+		x = next
+	}
+	p.timer = nil
+	if x != nil {
+		p.timer = time.AfterFunc(p.conf.SendTimeout-now.Sub(x.since), p.late)
+	}
+	if p.closed {
+		p.changed.Signal()
+	}
+	p.mu.Unlock()
+	p.tell(old)
+}
+
+// sendError says what the client's error means.
+func sendError(e *sarama.ProducerError) error {
+	err := e.Err
+	switch {
+	case errors.Is(err, sarama.ErrMessageSizeTooLarge):
+		return fmt.Errorf("%w: topic %q: %w: raise its max.message.bytes, or lower PublisherConfig.Limits", channel.ErrTooLarge, e.Msg.Topic, err)
+	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
+		return noTopic(e.Msg.Topic)
+	}
+	return fmt.Errorf("topic %q: %w", e.Msg.Topic, err)
+}

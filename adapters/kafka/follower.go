@@ -1,0 +1,257 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A follower reads every partition of topics, without a group. Where it has got to it keeps in memory: after
+// a broken connection the client goes on from there.
+type follower struct {
+	conf     *SubscriberConfig
+	client   sarama.Client
+	consumer sarama.Consumer
+	log      *slog.Logger
+	tally    *tally
+	own      func(adapters.Claim)
+	topics   []string
+
+	ctx      context.Context //nolint:containedctx // The parent of claims' contexts.
+	stopping chan struct{}
+	done     chan struct{}
+	all      sync.WaitGroup
+
+	behind   atomic.Int64 // partitions that are not caught up yet
+	caughtUp func()
+
+	mu     sync.Mutex
+	why    error
+	claims map[*claim]*followed
+	known  map[string]map[int32]bool
+}
+
+// followed is a claim of a follower.
+type followed struct {
+	until int64 // the end of the partition when the follower began; -1: it is caught up
+}
+
+// follow connects and begins to read.
+func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapters.Claim), caughtUp func()) (*follower, error) {
+	sc, err := s.conf.config()
+	if err != nil {
+		return nil, err
+	}
+	client, err := s.conf.Cluster.connect(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{
+		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, own: own, topics: topics,
+		ctx: context.WithoutCancel(ctx), stopping: make(chan struct{}), done: make(chan struct{}), caughtUp: caughtUp,
+		claims: map[*claim]*followed{}, known: map[string]map[int32]bool{},
+	}
+	err = ensureBy(ctx, client, s.conf.Create, s.withLetter(topics))
+	if err == nil {
+		f.consumer, err = sarama.NewConsumerFromClient(client)
+	}
+	if err == nil && !s.admit(f) {
+		err = adapters.ErrClosed
+	}
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	f.behind.Store(1) // until every partition is known
+	for _, t := range topics {
+		f.known[t] = map[int32]bool{}
+	}
+	if err = f.look(true); err != nil {
+		f.stop(err)
+	} else {
+		f.reached(1)
+	}
+	f.all.Go(f.refresh)
+	go func() {
+		f.all.Wait()
+		if err := f.consumer.Close(); err != nil {
+			f.log.Warn("closing a consumer without a group", "error", err)
+		}
+		_ = client.Close()
+		s.forget(f)
+		close(f.done)
+	}()
+	if err != nil {
+		f.wait()
+		return nil, err
+	}
+	return f, nil
+}
+
+// reached notes that n of the things to catch up with are done.
+func (f *follower) reached(n int64) {
+	if f.behind.Add(-n) == 0 && f.caughtUp != nil {
+		f.caughtUp()
+	}
+}
+
+// refresh looks for new partitions until the follower stops.
+func (f *follower) refresh() {
+	t := time.NewTicker(f.conf.RefreshInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-f.stopping:
+			return
+		}
+		if err := f.client.RefreshMetadata(f.topics...); err != nil {
+			f.log.Warn("looking for new partitions", "topics", f.topics, "error", err)
+			continue
+		}
+		if err := f.look(false); err != nil {
+			f.log.Warn("reading new partitions", "topics", f.topics, "error", err)
+		}
+	}
+}
+
+// look begins to read the partitions that are not read yet. Those that come later are read from their start.
+func (f *follower) look(first bool) error {
+	for _, topic := range f.topics {
+		partitions, err := f.client.Partitions(topic)
+		if err != nil {
+			return fmt.Errorf("partitions of topic %q: %w", topic, err)
+		}
+		for _, p := range partitions {
+			if f.known[topic][p] {
+				continue
+			}
+			if err := f.read(topic, p, first); err != nil {
+				return fmt.Errorf("topic %q, partition %d: %w", topic, p, err)
+			}
+			f.known[topic][p] = true
+		}
+	}
+	return nil
+}
+
+// read claims a partition.
+func (f *follower) read(topic string, partition int32, first bool) error {
+	from, err := f.client.GetOffset(topic, partition, sarama.OffsetOldest)
+	if err != nil {
+		return err //nolint:wrapcheck // look says what was being done.
+	}
+	end, err := f.client.GetOffset(topic, partition, sarama.OffsetNewest)
+	if err != nil {
+		return err //nolint:wrapcheck // As above.
+	}
+	if first && f.conf.Start == Newest && f.caughtUp == nil {
+		from = end
+	}
+	pc, err := f.consumer.ConsumePartition(topic, partition, from)
+	if err != nil {
+		return err //nolint:wrapcheck // As above.
+	}
+	c := newClaim(f.ctx, f.conf, f, soloSource{pc}, topic, partition, from)
+	x := &followed{until: -1}
+	if first && end > from {
+		x.until = end
+		f.behind.Add(1)
+	}
+	f.mu.Lock()
+	stopped := f.why
+	f.claims[c] = x
+	f.mu.Unlock()
+	if stopped != nil {
+		c.stop(stopped)
+	}
+	f.tally.claimed(c)
+	f.all.Go(func() {
+		for err := range pc.Errors() {
+			f.trouble(c, err)
+		}
+	})
+	f.all.Go(func() {
+		c.intake()
+		c.stop(fmt.Errorf("%w: topic %q, partition %d cannot be read any more", channel.ErrStopped, topic, partition))
+	})
+	f.all.Go(func() {
+		f.own(c)
+		c.letGo()
+		pc.AsyncClose()
+		f.mu.Lock()
+		delete(f.claims, c)
+		f.mu.Unlock()
+		f.tally.released(c)
+	})
+	return nil
+}
+
+func (f *follower) trouble(c *claim, err error) {
+	if errors.Is(err, sarama.ErrOffsetOutOfRange) {
+		f.log.Error("messages were deleted before they were read", "topic", c.topic, "partition", c.partition, "error", err)
+		return
+	}
+	f.log.Warn("Kafka consumer in trouble, it goes on trying", "topic", c.topic, "partition", c.partition, "error", err)
+}
+
+// finished lets the window move on: there is nothing to commit.
+func (f *follower) finished(c *claim, _ uint64) {
+	n, offset, _ := c.uncommitted()
+	c.commit(n, offset)
+	f.mu.Lock()
+	x := f.claims[c]
+	reached := x != nil && x.until >= 0 && offset >= x.until
+	if reached {
+		x.until = -1
+	}
+	f.mu.Unlock()
+	if reached {
+		f.reached(1)
+	}
+}
+
+// stop ends the follower: its claims give out nothing more.
+func (f *follower) stop(why error) {
+	f.mu.Lock()
+	if f.why == nil {
+		f.why = why
+		close(f.stopping)
+	}
+	claims := make([]*claim, 0, len(f.claims))
+	for c := range f.claims {
+		claims = append(claims, c)
+	}
+	f.mu.Unlock()
+	for _, c := range claims {
+		c.stop(why)
+	}
+}
+
+func (f *follower) wait() { <-f.done }
+
+func (f *follower) lag(topic string) (n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.claims {
+		if c.topic == topic {
+			n += c.lag()
+		}
+	}
+	return n
+}
+
+// soloSource is a claim's source outside of a group.
+type soloSource struct{ sarama.PartitionConsumer }
+
+func (s soloSource) pause()  { s.Pause() }
+func (s soloSource) resume() { s.Resume() }

@@ -1,0 +1,9 @@
+package kafka_test
+
+import (
+	"testing"
+
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+func TestMain(m *testing.M) { kafkatest.Main(m) }

@@ -1,0 +1,256 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A Publisher publishes to a Kafka cluster: a message.Publisher, an adapters.BatchPublisher and an
+// adapters.Transactor. It is safe for concurrent use, and connects when it is first used.
+//
+// Order: messages of one key on one topic are written in the order in which one goroutine sends them,
+// whatever is sent again in between.
+type Publisher struct {
+	conf PublisherConfig
+
+	start sync.Once
+	fed   chan struct{} // closed when the feeder has ended
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	queue   []*pending // to be handed to the client
+	line    line
+	calls   uint64
+	inside  int // with the client
+	closed  bool
+	timer   *time.Timer // fires when the oldest message has waited too long; nil: nothing waits
+
+	// The feeder's, until it has ended.
+	client   sarama.Client
+	producer sarama.AsyncProducer
+	known    map[string]bool // topics that exist
+	read     sync.WaitGroup  // the reader of results
+
+	tx transactions
+}
+
+var (
+	_ message.Publisher       = (*Publisher)(nil)
+	_ adapters.BatchPublisher = (*Publisher)(nil)
+	_ adapters.Topics         = (*Publisher)(nil)
+	_ adapters.System         = (*Publisher)(nil)
+)
+
+const system = "kafka"
+
+// NewPublisher checks the settings and connects to nothing. The error is an ErrConfig that names every
+// wrong field.
+func NewPublisher(c PublisherConfig) (*Publisher, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	p := &Publisher{conf: c, fed: make(chan struct{}), known: map[string]bool{}}
+	p.changed = sync.NewCond(&p.mu)
+	return p, nil
+}
+
+// System is "kafka".
+func (*Publisher) System() string { return system }
+
+// A PublishError says what of a Publish was not done. What it does not list was.
+type PublishError struct {
+	Topic  string
+	Failed []Failure // in the order of publishing
+	Of     int       // messages in all
+}
+
+// A Failure is a message that was not published, or of which nobody knows: then Err is an ErrUnknown.
+type Failure struct {
+	Message *message.Message
+	Err     error
+}
+
+// Error names the topic, the numbers and the first reason.
+func (e *PublishError) Error() string {
+	unknown := 0
+	for i := range e.Failed {
+		if errors.Is(e.Failed[i].Err, ErrUnknown) {
+			unknown++
+		}
+	}
+	return fmt.Sprintf("publishing to topic %q: %d of %d messages failed, of %d more it is unknown (PublishError.Failed lists them; publish those again): %v",
+		e.Topic, len(e.Failed)-unknown, e.Of, unknown, e.Failed[0].Err)
+}
+
+// Unwrap gives every reason.
+func (e *PublishError) Unwrap() []error {
+	errs := make([]error, len(e.Failed))
+	for i := range e.Failed {
+		errs[i] = e.Failed[i].Err
+	}
+	return errs
+}
+
+// Rest gives the messages to publish again.
+func (e *PublishError) Rest() []*message.Message {
+	rest := make([]*message.Message, len(e.Failed))
+	for i := range e.Failed {
+		rest[i] = e.Failed[i].Message
+	}
+	return rest
+}
+
+// Publish sends messages in one operation and waits until every one is acknowledged by all replicas in
+// sync, has failed, or has waited for SendTimeout or its own context's end. An error is a *PublishError
+// with a result for each message that failed; it wraps channel.ErrTooLarge (then nothing was sent),
+// ErrUnknown, ErrNoTopic, adapters.ErrClosed, or what the client says. Nobody may change the payloads
+// before it returns.
+func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	if errs, bad := p.checkAll(messages); bad {
+		return publishError(topic, messages, errs)
+	}
+	b := &batch{errs: make([]error, len(messages)), through: make(chan struct{})}
+	b.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
+	ps := make([]*pending, len(messages))
+	for i, m := range messages {
+		x := newPending()
+		x.fillMessage(topic, p.keyOf(topic, m), m)
+		x.batch, x.at = b, i
+		ps[i] = x
+		if ctx := m.Context(); endsByItself(ctx) {
+			p.watch(x, ctx)
+		}
+	}
+	p.push(ps)
+	<-b.through
+	return publishError(topic, messages, b.errs)
+}
+
+func publishError(topic string, messages []*message.Message, errs []error) error {
+	e := &PublishError{Topic: topic, Of: len(messages)}
+	for i, err := range errs {
+		if err != nil {
+			e.Failed = append(e.Failed, Failure{messages[i], err})
+		}
+	}
+	if e.Failed == nil {
+		return nil
+	}
+	return e
+}
+
+// checkAll finds messages beyond the limits. If there is one, none is sent.
+func (p *Publisher) checkAll(messages []*message.Message) (errs []error, bad bool) {
+	l := &p.conf.Limits
+	for i, m := range messages {
+		bytes := len(m.UUID)
+		for k, v := range m.Metadata {
+			bytes += len(k) + len(v)
+		}
+		if len(m.Payload) <= l.Body && len(m.Metadata) <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) {
+			continue
+		}
+		if err := l.Check(m.Payload, channel.Metadata(m.Metadata)); err != nil {
+			if errs == nil {
+				errs = make([]error, len(messages))
+			}
+			errs[i], bad = fmt.Errorf("message %q: %w", m.UUID, err), true
+		}
+	}
+	if bad {
+		for i := range errs {
+			if errs[i] == nil {
+				errs[i] = errNotTried
+			}
+		}
+	}
+	return errs, bad
+}
+
+var errNotTried = errors.New("not sent: another message of the batch is too large")
+
+func (p *Publisher) keyOf(topic string, m *message.Message) string {
+	if p.conf.Key != nil {
+		return p.conf.Key(topic, m)
+	}
+	if key := m.Metadata[channel.HeaderKey]; key != "" {
+		return key
+	}
+	key, _ := KeyFromCtx(m.Context())
+	return key
+}
+
+// Send publishes outs and waits for none; see adapters.BatchPublisher. Each gets the errors of Publish.
+// done is called from the goroutine that reads the client's results, or from Send, and must not block.
+func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
+	ps := make([]*pending, 0, 16) //nolint:mnd // On the stack: most calls are of a few messages.
+	var refused []*adapters.Outgoing
+	for _, o := range outs {
+		if o.Err = p.checkOut(o); o.Err != nil {
+			refused = append(refused, o)
+			continue
+		}
+		x := newPending()
+		x.fill(o)
+		x.out, x.done = o, done
+		if endsByItself(o.Context) {
+			p.watch(x, o.Context)
+		}
+		ps = append(ps, x)
+	}
+	if len(ps) > 0 {
+		p.push(ps)
+	}
+	if refused != nil {
+		done(refused)
+	}
+}
+
+func (p *Publisher) checkOut(o *adapters.Outgoing) error {
+	l, bytes := &p.conf.Limits, len(o.ID)+len(o.Key)
+	for i := range o.Headers {
+		bytes += len(o.Headers[i].Name) + len(o.Headers[i].Value)
+	}
+	if len(o.Payload) <= l.Body && len(o.Headers) <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) {
+		return nil
+	}
+	if err := l.CheckFields(o.Payload, o.Headers); err != nil {
+		return fmt.Errorf("message %q for topic %q: %w", o.ID, o.Topic, err)
+	}
+	return nil
+}
+
+// watch has a message fail when its context ends.
+func (p *Publisher) watch(x *pending, ctx context.Context) {
+	x.stop = context.AfterFunc(ctx, func() { p.expire(x, context.Cause(ctx)) })
+}
+
+// Close refuses further messages, waits for those under way, at most SendTimeout, and closes the
+// connections. It may be called again.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	p.start.Do(func() { close(p.fed) }) // it was never used
+	<-p.fed
+	p.tx.close()
+	return nil
+}
+
+func (p *Publisher) closedErr(topic string) error {
+	return fmt.Errorf("topic %q: %w: this publisher was closed", topic, adapters.ErrClosed)
+}

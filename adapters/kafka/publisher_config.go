@@ -1,0 +1,137 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/channel"
+)
+
+// A PublisherConfig is what a Publisher is made with. Only Cluster.Brokers must be given: the zero value of
+// every other field is the safe choice.
+type PublisherConfig struct {
+	Cluster Cluster
+	// SendTimeout is how long a message may wait for its acknowledgement; then it has failed with
+	// ErrUnknown, or, if it was never handed to a broker, with why not. A message's own deadline may be
+	// earlier. 0: 20 s.
+	SendTimeout time.Duration
+	// Compression of what is sent. The zero value is Snappy.
+	Compression Compression
+	// Key gives the key of a published message, "" for none. Nil: its header channel.HeaderKey, else the key of
+	// the message that its context comes from, if a Subscriber of this package delivered that.
+	Key func(topic string, m *message.Message) string
+	// Murmur2 spreads keys over partitions as Java's clients do, so that both agree where a key goes. Off, the
+	// hash is FNV-1a, as watermill-kafka's.
+	Murmur2 bool
+	// AllowDuplicates gives up the idempotent producer: five requests instead of one are under way to a
+	// broker, and what is sent again after a lost answer may be on its topic twice. Measured, it is no faster
+	// (docs/adapters/kafka.md): it is for clusters whose rules forbid idempotent producers.
+	AllowDuplicates bool
+	// Limits bound one message: beyond them Publish gives channel.ErrTooLarge before anything is sent.
+	Limits channel.Limits
+	// Create makes topics that are missing. Nil: a missing topic is an error.
+	Create *Create
+	// TransactionalID names this publisher for transactions (flow.ExactlyOnce). It must be the same after a
+	// restart and another in every other process: a second one of the same name ends the first. "": the
+	// group and the Instance of the Subscriber whose messages are worked on.
+	TransactionalID string
+	// TransactionTimeout is how long a transaction of a process that died keeps readers of committed
+	// messages waiting. 0: 10 s.
+	TransactionTimeout time.Duration
+}
+
+// Compression says how batches are compressed.
+type Compression uint8
+
+// The compressions.
+const (
+	Snappy Compression = iota
+	LZ4
+	Zstd
+	Gzip
+	Uncompressed
+)
+
+var codecs = [...]sarama.CompressionCodec{
+	Snappy: sarama.CompressionSnappy, LZ4: sarama.CompressionLZ4, Zstd: sarama.CompressionZSTD,
+	Gzip: sarama.CompressionGZIP, Uncompressed: sarama.CompressionNone,
+}
+
+// Create says how topics are made.
+type Create struct {
+	Partitions  int               // 0: the broker's default
+	Replication int               // 0: the broker's default
+	Config      map[string]string // of the topic, such as "cleanup.policy"
+}
+
+func (c *Create) wrong() error {
+	const most = 10_000
+	if c == nil {
+		return nil
+	}
+	return errors.Join(
+		check(c.Partitions >= 0 && c.Partitions <= most, "Create.Partitions is %d: give a number up to %d, or 0 for the broker's default", c.Partitions, most),
+		check(c.Replication >= 0 && c.Replication <= most, "Create.Replication is %d: give a number up to %d, or 0 for the broker's default", c.Replication, most),
+	)
+}
+
+func (c PublisherConfig) withDefaults() PublisherConfig {
+	c.Cluster = c.Cluster.withDefaults()
+	c.SendTimeout = or(c.SendTimeout, 20*time.Second)
+	c.TransactionTimeout = or(c.TransactionTimeout, 10*time.Second)
+	c.Limits = limits(c.Limits)
+	return c
+}
+
+// limits fills in the defaults of channel.Limits: they are compared with here, message by message.
+func limits(l channel.Limits) channel.Limits {
+	const kib = 1024
+	return channel.Limits{
+		Body: or(l.Body, 1_000_000), Headers: or(l.Headers, 64), Header: or(l.Header, 8*kib), HeaderBytes: or(l.HeaderBytes, 32*kib),
+	}
+}
+
+func wrongLimits(l channel.Limits) error {
+	return check(min(l.Body, l.Headers, l.Header, l.HeaderBytes) > 0, "Limits has a negative field: give 0 for a default")
+}
+
+// validate gives every mistake, defaults filled in.
+func (c *PublisherConfig) validate() error {
+	return errors.Join(append(c.Cluster.wrong(),
+		check(c.SendTimeout > 0, "SendTimeout is %v: give a duration, or 0 for 20s", c.SendTimeout),
+		check(c.TransactionTimeout >= time.Millisecond, "TransactionTimeout is %v: give a millisecond at least, or 0 for 10s", c.TransactionTimeout),
+		check(int(c.Compression) < len(codecs), "Compression is %d: give Snappy, LZ4, Zstd, Gzip or Uncompressed", c.Compression),
+		wrongLimits(c.Limits),
+		c.Create.wrong(),
+	)...)
+}
+
+// config is the client's.
+func (c *PublisherConfig) config() (*sarama.Config, error) {
+	s, err := c.Cluster.config()
+	if err != nil {
+		return nil, err
+	}
+	p := &s.Producer
+	p.RequiredAcks = sarama.WaitForAll
+	p.Timeout = c.Cluster.ReadTimeout / 2
+	p.Return.Successes, p.Return.Errors = true, true
+	p.Compression = codecs[c.Compression]
+	p.Partitioner = sarama.NewHashPartitioner
+	if c.Murmur2 {
+		p.Partitioner = sarama.NewMurmur2Partitioner
+	}
+	if !c.AllowDuplicates {
+		p.Idempotent = true
+		s.Net.MaxOpenRequests = 1
+	}
+	// The client tries for as long as anybody waits, and longer: what it gave up would be overtaken by what
+	// was sent after it.
+	p.Retry.Max = 1000
+	p.Retry.BackoffFunc = backoff(20*time.Millisecond, time.Second)
+	p.MaxMessageBytes = max(1<<20, c.Limits.Body+c.Limits.HeaderBytes+16<<10)
+	return s, nil
+}

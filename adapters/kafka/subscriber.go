@@ -1,0 +1,344 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/adapters/internal/subscription"
+	"github.com/leat-go/leat/channel"
+)
+
+// A Subscriber reads from a Kafka cluster: a message.Subscriber, an adapters.Grouper, an adapters.Claims,
+// and, without a group, an adapters.Follower. It is safe for concurrent use, and connects when it is first
+// used.
+type Subscriber struct {
+	conf   SubscriberConfig
+	parent *Subscriber // it was made of by Group
+	tally  *tally
+	letter *Publisher // of dead letters; nil: there is no topic for them
+
+	mu       sync.Mutex
+	closed   bool
+	readers  map[reader]struct{}
+	children []*Subscriber
+
+	joining   sync.Mutex
+	gathering *gathering // the member that further subscriptions join; by joining
+}
+
+// A reader is a member of a group, or one that reads without.
+type reader interface {
+	stop(why error)
+	wait()
+	lag(topic string) int64
+}
+
+var (
+	_ message.Subscriber           = (*Subscriber)(nil)
+	_ message.SubscribeInitializer = (*Subscriber)(nil)
+	_ adapters.Grouper             = (*Subscriber)(nil)
+	_ adapters.Claims              = (*Subscriber)(nil)
+	_ adapters.Follower            = (*Subscriber)(nil)
+	_ adapters.Topics              = (*Subscriber)(nil)
+	_ adapters.Lagger              = (*Subscriber)(nil)
+	_ adapters.System              = (*Subscriber)(nil)
+)
+
+// NewSubscriber checks the settings and connects to nothing. The error is an ErrConfig that names every
+// wrong field.
+func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return newSubscriber(c, nil)
+}
+
+func newSubscriber(c SubscriberConfig, parent *Subscriber) (*Subscriber, error) {
+	s := &Subscriber{conf: c, parent: parent, tally: &tally{}, readers: map[reader]struct{}{}}
+	if c.DeadLetter == "" {
+		return s, nil
+	}
+	var err error
+	s.letter, err = NewPublisher(PublisherConfig{Cluster: c.Cluster, Limits: c.Limits, Create: c.Create})
+	return s, err
+}
+
+// Group gives a subscriber for another group. It closes with this one, or alone.
+func (s *Subscriber) Group(name string) message.Subscriber {
+	c := s.conf
+	c.Group = name
+	if name == "" {
+		c.Instance = ""
+	}
+	g, err := newSubscriber(c, s)
+	if err != nil { // the settings were looked at when s was made
+		panic(err)
+	}
+	s.mu.Lock()
+	s.children = append(s.children, g)
+	s.mu.Unlock()
+	return g
+}
+
+// System is "kafka".
+func (*Subscriber) System() string { return system }
+
+// Ensure connects, and makes the topics that are missing if Create says so; else it gives an ErrNoTopic for
+// each.
+func (s *Subscriber) Ensure(ctx context.Context, topics []string) error {
+	conf, err := s.conf.config()
+	if err != nil {
+		return err
+	}
+	return ensure(ctx, &s.conf.Cluster, conf, s.conf.Create, s.withLetter(topics))
+}
+
+func (s *Subscriber) withLetter(topics []string) []string {
+	if s.conf.DeadLetter == "" {
+		return topics
+	}
+	return append([]string{s.conf.DeadLetter}, topics...)
+}
+
+// SubscribeInitialize makes the topic if it is missing and Create says so.
+func (s *Subscriber) SubscribeInitialize(topic string) error {
+	return s.Ensure(context.Background(), []string{topic})
+}
+
+// Subscribe delivers what the group has not read of the topic: as many messages at once as Order, Lanes and
+// Window allow. What is nacked comes again, as Backoff and MaxAttempts say. Subscriptions that are made within
+// 50 ms of each other share one member of the group; a later one has its own, and so disturbs none.
+//
+// When ctx ends or the subscriber is closed, nothing more is delivered; what is in flight has DrainTimeout
+// to be acknowledged, then its contexts end with a cause that wraps channel.ErrStopped and it is delivered
+// again to whoever owns the partition. Then the channel is closed. So it is when the group has expelled the
+// subscriber for good, with an error in the log.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
+	conf := s.delivery()
+	r := &reading{own: func(c adapters.Claim) { conf.Deliver(ctx, c, out) }}
+	if s.conf.Group == "" {
+		f, err := s.follow(ctx, []string{topic}, r.own, nil)
+		if err != nil {
+			return nil, fmt.Errorf("subscribing to topic %q: %w", topic, err)
+		}
+		unhook := context.AfterFunc(ctx, func() { f.stop(context.Cause(ctx)) })
+		go func() {
+			f.wait()
+			unhook()
+			close(out)
+		}()
+		return out, nil
+	}
+	m, err := s.join(ctx, topic, r)
+	if err != nil {
+		return nil, fmt.Errorf("subscribing to topic %q in group %q: %w", topic, s.conf.Group, err)
+	}
+	go func() {
+		select {
+		case <-ctx.Done():
+			m.drop(topic, context.Cause(ctx))
+		case <-m.stopping:
+		}
+		r.active.Wait()
+		close(out)
+	}()
+	return out, nil
+}
+
+// delivery is how claims are delivered to a channel.
+func (s *Subscriber) delivery() *subscription.Config {
+	c := &s.conf
+	d := &subscription.Config{
+		Lanes: c.Lanes, SpreadKeyless: c.SpreadKeyless, Backoff: subscription.Backoff(c.Backoff),
+		MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter, Limits: c.Limits, Drain: c.DrainTimeout, Log: c.Cluster.Logger,
+		Events: s.tally.events(),
+	}
+	if s.letter != nil {
+		d.Publish = s.letter
+	}
+	return d
+}
+
+// Claim is documented at adapters.Claims. Each call is a member of the group of its own. Without a group, every
+// call is handed every partition.
+func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
+	if s.conf.Group == "" {
+		return s.Follow(ctx, topics, own, func() {})
+	}
+	if err := checkTopics(topics); err != nil {
+		return err
+	}
+	m, err := s.member(ctx, topics)
+	if err != nil {
+		return fmt.Errorf("reading topics %v in group %q: %w", topics, s.conf.Group, err)
+	}
+	for _, t := range topics {
+		m.add(t, &reading{own: own})
+	}
+	unhook := context.AfterFunc(ctx, func() { m.stop(context.Cause(ctx)) })
+	defer unhook()
+	m.run()
+	s.forget(m)
+	return m.fatal
+}
+
+// Follow is documented at adapters.Follower. It is for a subscriber without a group.
+func (s *Subscriber) Follow(ctx context.Context, topics []string, own func(adapters.Claim), caughtUp func()) error {
+	if s.conf.Group != "" {
+		return fmt.Errorf("following topics %v: %w", topics, errGrouped)
+	}
+	if err := checkTopics(topics); err != nil {
+		return err
+	}
+	f, err := s.follow(ctx, topics, own, caughtUp)
+	if err != nil {
+		return fmt.Errorf("reading topics %v: %w", topics, err)
+	}
+	unhook := context.AfterFunc(ctx, func() { f.stop(context.Cause(ctx)) })
+	defer unhook()
+	f.wait()
+	return nil
+}
+
+var (
+	errGrouped  = errors.New(`a member of a group does not see everything: use Group("")`)
+	errNoTopics = errors.New("claim without topics: name at least one")
+)
+
+func checkTopics(topics []string) error {
+	if len(topics) == 0 {
+		return errNoTopics
+	}
+	seen := map[string]bool{}
+	for _, t := range topics {
+		if seen[t] {
+			return fmt.Errorf("claim of topic %q twice: name it once", t)
+		}
+		seen[t] = true
+	}
+	return nil
+}
+
+// member connects a member for topics, which are there then.
+func (s *Subscriber) member(ctx context.Context, topics []string) (*member, error) {
+	if s.isClosed() {
+		return nil, adapters.ErrClosed
+	}
+	m, err := newMember(ctx, &s.conf, s.tally)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.ensure(ctx, s.withLetter(topics)); err != nil {
+		m.discard()
+		return nil, err
+	}
+	if !s.admit(m) {
+		m.discard()
+		return nil, adapters.ErrClosed
+	}
+	return m, nil
+}
+
+// gatherFor is how long a member waits for further subscriptions before it joins the group.
+const gatherFor = 50 * time.Millisecond
+
+// A gathering is a member that has not joined yet.
+type gathering struct {
+	m     *member
+	timer *time.Timer
+}
+
+// join has a member read the topic: the one that gathers topics, or a new one.
+func (s *Subscriber) join(ctx context.Context, topic string, r *reading) (*member, error) {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	if g := s.gathering; g != nil && g.timer.Stop() { // it has not begun, and now it will not
+		defer g.timer.Reset(gatherFor)
+		if err := g.m.ensure(ctx, s.withLetter([]string{topic})); err != nil {
+			return nil, err
+		}
+		if g.m.add(topic, r) {
+			return g.m, nil
+		}
+	}
+	m, err := s.member(ctx, []string{topic})
+	if err != nil {
+		return nil, err
+	}
+	m.add(topic, r)
+	s.gathering = &gathering{m, time.AfterFunc(gatherFor, func() {
+		m.run()
+		s.forget(m)
+	})}
+	return m, nil
+}
+
+// admit registers a reader, so that Close finds it.
+func (s *Subscriber) admit(r reader) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.readers[r] = struct{}{}
+	return true
+}
+
+func (s *Subscriber) forget(r reader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.readers, r)
+}
+
+func (s *Subscriber) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// Lag is how many messages of the topic lie behind those this subscriber has finished, in the partitions it
+// owns.
+func (s *Subscriber) Lag(topic string) (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := range s.readers {
+		n += r.lag(topic)
+	}
+	return n
+}
+
+// Close ends every subscription and claim of this subscriber and waits until they are gone: a little more
+// than DrainTimeout at most. It may be called again.
+func (s *Subscriber) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	readers := make([]reader, 0, len(s.readers))
+	for r := range s.readers {
+		readers = append(readers, r)
+	}
+	children := s.children
+	s.mu.Unlock()
+	for _, r := range readers {
+		r.stop(fmt.Errorf("%w: %w", channel.ErrStopped, adapters.ErrClosed))
+	}
+	var all sync.WaitGroup
+	for _, c := range children {
+		all.Go(func() { _ = c.Close() })
+	}
+	for _, r := range readers {
+		r.wait()
+	}
+	all.Wait()
+	if s.letter != nil {
+		return s.letter.Close()
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+func noTopic(topic string) error {
+	return fmt.Errorf("topic %q: %w: make it, or set Create in the publisher's or subscriber's config", topic, ErrNoTopic)
+}
+
+// Ensure connects, and makes the topics that are missing if Create says so; else it gives an ErrNoTopic for
+// each.
+func (p *Publisher) Ensure(ctx context.Context, topics []string) error {
+	conf, err := p.conf.config()
+	if err != nil {
+		return err
+	}
+	return ensure(ctx, &p.conf.Cluster, conf, p.conf.Create, topics)
+}
+
+// exists sees once that a topic exists, if the publisher is to make those that do not. It is the feeder's.
+func (p *Publisher) exists(topic string) error {
+	if p.conf.Create == nil || p.known[topic] {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.conf.Cluster.ReadTimeout)
+	defer cancel()
+	if err := ensureBy(ctx, p.client, p.conf.Create, []string{topic}); err != nil {
+		return err
+	}
+	p.known[topic] = true
+	return nil
+}
+
+// ensure is ensureBy with a client of its own.
+func ensure(ctx context.Context, c *Cluster, conf *sarama.Config, create *Create, topics []string) error {
+	client, err := c.connect(ctx, conf)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	return ensureBy(ctx, client, create, topics)
+}
+
+// ensureBy makes the topics that are missing, or says which are.
+func ensureBy(ctx context.Context, client sarama.Client, create *Create, topics []string) error {
+	missing, err := missingOf(client, topics)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	if create == nil {
+		errs := make([]error, len(missing))
+		for i, t := range missing {
+			errs[i] = noTopic(t)
+		}
+		return errors.Join(errs...)
+	}
+	for _, t := range missing {
+		if err := create.make(client, t); err != nil {
+			return fmt.Errorf("making topic %q: %w", t, err)
+		}
+	}
+	for n := 1; len(missing) > 0; n++ { // until it has leaders
+		if !sleep(ctx, pause(5*time.Millisecond, 200*time.Millisecond, n)) {
+			return fmt.Errorf("waiting for new topics %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
+		}
+		if missing, err = missingOf(client, missing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missingOf asks a broker which of the topics are not there, or not ready.
+func missingOf(client sarama.Client, topics []string) (missing []string, err error) {
+	if len(topics) == 0 {
+		return nil, nil
+	}
+	b := client.LeastLoadedBroker()
+	if b == nil {
+		return nil, fmt.Errorf("asking for topics: %w", sarama.ErrOutOfBrokers)
+	}
+	if err := b.Open(client.Config()); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
+		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
+	}
+	req := sarama.NewMetadataRequest(client.Config().Version, topics)
+	req.AllowAutoTopicCreation = false
+	resp, err := b.GetMetadata(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
+	}
+	for _, t := range resp.Topics {
+		switch {
+		case errors.Is(t.Err, sarama.ErrUnknownTopicOrPartition), errors.Is(t.Err, sarama.ErrLeaderNotAvailable):
+			missing = append(missing, t.Name)
+		case !errors.Is(t.Err, sarama.ErrNoError):
+			return nil, fmt.Errorf("asking for topic %q: %w", t.Name, t.Err)
+		case slices.ContainsFunc(t.Partitions, func(p *sarama.PartitionMetadata) bool { return p.Leader < 0 }):
+			missing = append(missing, t.Name)
+		}
+	}
+	return missing, nil
+}
+
+// make makes a topic. That somebody else made it is no error.
+func (c *Create) make(client sarama.Client, topic string) error {
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return err //nolint:wrapcheck // The caller says what was being done.
+	}
+	detail := &sarama.TopicDetail{NumPartitions: -1, ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
+	if c.Partitions > 0 {
+		detail.NumPartitions = int32(c.Partitions) //nolint:gosec // wrong has looked at it.
+	}
+	if c.Replication > 0 {
+		detail.ReplicationFactor = int16(c.Replication) //nolint:gosec // As above.
+	}
+	for k, v := range c.Config {
+		detail.ConfigEntries[k] = &v
+	}
+	err = admin.CreateTopic(topic, detail, false)
+	if err == nil || errors.Is(err, sarama.ErrTopicAlreadyExists) {
+		return nil
+	}
+	return err //nolint:wrapcheck // As above.
+}

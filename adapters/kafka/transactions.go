@@ -1,0 +1,6 @@
+package kafka
+
+// transactions are what a publisher has for transactions.
+type transactions struct{}
+
+func (t *transactions) close() {}
