@@ -15,7 +15,7 @@ func oauthBroker(t *testing.T, fault sarama.KError) *sarama.MockBroker {
 	b := sarama.NewMockBroker(t, 1)
 	t.Cleanup(b.Close)
 	b.SetHandlerByMap(map[string]sarama.MockResponse{
-		"ApiVersionsRequest":      sarama.NewMockApiVersionsResponse(t),
+		"ApiVersionsRequest":      sarama.NewMockApiVersionsResponse(t).SetApiKeys(nil),
 		"SaslHandshakeRequest":    sarama.NewMockSaslHandshakeResponse(t).SetEnabledMechanisms([]string{sarama.SASLTypeOAuth}),
 		"SaslAuthenticateRequest": sarama.NewMockSaslAuthenticateResponse(t).SetError(fault),
 		"MetadataRequest":         sarama.NewMockMetadataResponse(t).SetBroker(b.Addr(), b.BrokerID()),
