@@ -330,3 +330,23 @@ func nudge(c chan struct{}) {
 	default:
 	}
 }
+
+// endOf is the offset behind the last of records that are out.
+func (c *claim) endOf(rs []adapters.Record) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.mine(&rs[len(rs)-1])
+	if !ok {
+		return c.progress.mark
+	}
+	return c.progress.end[d.seq%uint64(len(c.progress.end))]
+}
+
+// finishCommitted finishes records that a transaction has committed.
+func (c *claim) finishCommitted(rs []adapters.Record) {
+	c.mu.Lock()
+	c.finish(rs)
+	c.committed, c.offset = c.progress.base, c.progress.mark
+	c.mu.Unlock()
+	nudge(c.wake)
+}

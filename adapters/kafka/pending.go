@@ -31,6 +31,8 @@ type pending struct {
 
 	batch *batch // of a Publish
 	at    int    // its index there
+
+	tx *sends // of a transaction
 }
 
 // The states of a pending. Whoever moves it to settled tells its sender.
@@ -61,7 +63,7 @@ func (p *pending) recycle() {
 	clear(headers)
 	p.msg = sarama.ProducerMessage{Headers: headers[:0]}
 	p.key, p.value, p.since, p.prev, p.next = nil, nil, time.Time{}, nil, nil
-	p.err, p.out, p.done, p.batch = nil, nil, nil, nil
+	p.err, p.out, p.done, p.batch, p.tx = nil, nil, nil, nil, nil
 	p.state.Store(queued)
 	pendings.Put(p)
 }

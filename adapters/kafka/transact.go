@@ -1,0 +1,407 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+var _ adapters.Transactor = (*Publisher)(nil)
+
+// transactions are what a publisher has for transactions: a client and a producer beside those for
+// everything else.
+type transactions struct {
+	one      sync.Mutex // one transaction at a time
+	id       string
+	fenced   error
+	client   sarama.Client
+	producer sarama.AsyncProducer // nil: the next transaction makes one
+	read     *sync.WaitGroup      // the reader of its results
+	gone     sync.WaitGroup       // producers thrown away that are still closing
+}
+
+// sends are the messages of one transaction.
+type sends struct {
+	left    atomic.Int64
+	through chan struct{}
+	failed  atomic.Pointer[failure] // the first
+}
+
+type failure struct {
+	out *adapters.Outgoing
+	err error
+}
+
+// Transact is documented at adapters.Transactor: the consumer group's offsets are part of the transaction, and
+// the group's coordinator refuses those of a member that has lost its partitions (KIP-447). An error that is
+// neither adapters.ErrLost nor adapters.ErrFenced means that the transaction was aborted. It returns only when it
+// knows which it was, or when ctx ends before that: then with adapters.ErrLost, since only the broker knows.
+func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, outs []*adapters.Outgoing) error {
+	t := &p.tx
+	t.one.Lock()
+	defer t.one.Unlock()
+	if t.fenced != nil {
+		return t.fenced
+	}
+	for _, o := range outs {
+		if o.Err = p.checkOut(o); o.Err != nil {
+			return o.Err
+		}
+	}
+	parts, err := partsOf(finished)
+	if err != nil {
+		return err
+	}
+	if err := t.ready(ctx, p, parts); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := t.send(ctx, p.conf.TransactionTimeout, outs); err != nil {
+		return t.abort(outs, err)
+	}
+	for _, x := range parts {
+		if err := t.producer.AddOffsetsToTxnWithGroupMetadata(x.offsets(), x.metadata()); err != nil {
+			return t.abort(outs, err)
+		}
+	}
+	if err := t.producer.CommitTxn(); err != nil {
+		if isAborted(err) {
+			return t.abort(outs, err)
+		}
+		if err := t.resolve(ctx, p, parts, err); err != nil {
+			return err
+		}
+	}
+	for _, x := range parts {
+		x.settle()
+	}
+	return nil
+}
+
+// A part is what one member of a group has in a transaction.
+type part struct {
+	member   *member
+	session  sarama.ConsumerGroupSession
+	finished []adapters.Finished
+	claims   []*claim
+	ends     []int64 // the offset behind each claim's records
+}
+
+var errForeignClaim = errors.New("claim is not of a Kafka consumer group: give the flow a Subscriber of this package, with a group")
+
+// partsOf sorts what is finished by members, and refuses what is no longer theirs.
+func partsOf(finished []adapters.Finished) (parts []*part, err error) {
+	for _, f := range finished {
+		c, ok := f.Claim.(*claim)
+		if !ok {
+			return nil, errForeignClaim
+		}
+		m, ok := c.owner.(*member)
+		if !ok {
+			return nil, errForeignClaim
+		}
+		if c.isLost() {
+			return nil, fmt.Errorf("topic %q, partition %d: %w", c.topic, c.partition, adapters.ErrLost)
+		}
+		var x *part
+		for _, known := range parts {
+			if known.member == m {
+				x = known
+			}
+		}
+		if x == nil {
+			m.mu.Lock()
+			x = &part{member: m, session: m.session}
+			m.mu.Unlock()
+			if x.session == nil {
+				return nil, fmt.Errorf("topic %q, partition %d: %w", c.topic, c.partition, adapters.ErrLost)
+			}
+			parts = append(parts, x)
+		}
+		if len(f.Records) == 0 {
+			continue
+		}
+		x.finished = append(x.finished, f)
+		x.claims = append(x.claims, c)
+		x.ends = append(x.ends, c.endOf(f.Records))
+	}
+	return parts, nil
+}
+
+func (x *part) offsets() map[string][]*sarama.PartitionOffsetMetadata {
+	all := map[string][]*sarama.PartitionOffsetMetadata{}
+	for i, c := range x.claims {
+		all[c.topic] = append(all[c.topic], &sarama.PartitionOffsetMetadata{Partition: c.partition, Offset: x.ends[i], LeaderEpoch: -1})
+	}
+	return all
+}
+
+func (x *part) metadata() *sarama.ConsumerGroupMetadata {
+	m := &sarama.ConsumerGroupMetadata{
+		GroupID: x.member.conf.Group, MemberID: x.session.MemberID(), GenerationID: x.session.GenerationID(),
+	}
+	if id := x.member.conf.Instance; id != "" {
+		m.GroupInstanceID = &id
+	}
+	return m
+}
+
+func (x *part) settle() {
+	for i, c := range x.claims {
+		c.finishCommitted(x.finished[i].Records)
+	}
+}
+
+// ready makes the producer if there is none, and begins the transaction.
+func (t *transactions) ready(ctx context.Context, p *Publisher, parts []*part) error {
+	if t.producer == nil {
+		if err := t.connect(ctx, p, parts); err != nil {
+			return err
+		}
+	}
+	if err := t.producer.BeginTxn(); err != nil {
+		t.discard()
+		return t.fence(err)
+	}
+	return nil
+}
+
+// connect makes a producer. It ends the transaction that an earlier one of the same name has left.
+func (t *transactions) connect(ctx context.Context, p *Publisher, parts []*part) error {
+	if t.id == "" {
+		id, err := p.transactionalID(parts)
+		if err != nil {
+			return err
+		}
+		t.id = id
+	}
+	conf, err := p.conf.config()
+	if err != nil {
+		return err
+	}
+	conf.Producer.Idempotent = true
+	conf.Net.MaxOpenRequests = 1
+	conf.Producer.Transaction.ID = t.id
+	conf.Producer.Transaction.Timeout = p.conf.TransactionTimeout
+	conf.Producer.Transaction.Retry.Max = 30
+	conf.Producer.Transaction.Retry.BackoffFunc = backoff(2*time.Millisecond, 300*time.Millisecond)
+	client, err := p.conf.Cluster.connect(ctx, conf)
+	if err != nil {
+		return err
+	}
+	producer, err := sarama.NewAsyncProducerFromClient(client)
+	if err != nil {
+		_ = client.Close()
+		return fmt.Errorf("transactional id %q: %w", t.id, err)
+	}
+	t.client, t.producer, t.read = client, producer, &sync.WaitGroup{}
+	t.read.Go(func() {
+		for x := range producer.Successes() {
+			answered(x, nil)
+		}
+	})
+	t.read.Go(func() {
+		for e := range producer.Errors() {
+			answered(e.Msg, sendError(e))
+		}
+	})
+	return nil
+}
+
+func (p *Publisher) transactionalID(parts []*part) (string, error) {
+	if p.conf.TransactionalID != "" {
+		return p.conf.TransactionalID, nil
+	}
+	for _, x := range parts {
+		if c := x.member.conf; c.Instance != "" {
+			return c.Group + "-" + c.Instance, nil
+		}
+	}
+	return "", wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
+		"or give the SubscriberConfig an Instance, and it is made of group and instance")
+}
+
+// errUnanswered is why a transaction is aborted, and its producer thrown away.
+var errUnanswered = errors.New("messages were not acknowledged in time")
+
+// send hands every message to the producer and waits until all are written.
+func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*adapters.Outgoing) error {
+	if len(outs) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	all := &sends{through: make(chan struct{})}
+	all.left.Store(int64(len(outs)))
+	input := t.producer.Input()
+	for _, o := range outs {
+		x := newPending()
+		x.fill(o)
+		x.out, x.tx = o, all
+		select {
+		case input <- &x.msg:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
+		}
+	}
+	select {
+	case <-all.through:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
+	}
+	if f := all.failed.Load(); f != nil {
+		if channel.IsPermanent(f.err) {
+			f.out.Err = f.err
+		}
+		return f.err
+	}
+	return nil
+}
+
+// answered notes what became of one message. Of a transaction that was given up, nobody asks.
+func answered(m *sarama.ProducerMessage, err error) {
+	x, ok := m.Metadata.(*pending)
+	if !ok {
+		return
+	}
+	all := x.tx
+	if err != nil {
+		all.failed.CompareAndSwap(nil, &failure{x.out, err})
+	}
+	x.recycle()
+	if all.left.Add(-1) == 0 {
+		close(all.through)
+	}
+}
+
+// abort ends a transaction that came to nothing, and says why.
+func (t *transactions) abort(outs []*adapters.Outgoing, why error) error {
+	if errors.Is(why, errUnanswered) { // the producer still has messages, and waits for them
+		t.discard()
+	} else if err := t.producer.AbortTxn(); err != nil {
+		t.discard()
+	}
+	for _, o := range outs {
+		if o.Err != nil {
+			return o.Err
+		}
+	}
+	return fmt.Errorf("the transaction was aborted: %w", t.fence(why))
+}
+
+// fence makes an error adapters.ErrFenced if it means that.
+func (t *transactions) fence(err error) error {
+	if errors.Is(err, sarama.ErrProducerFenced) {
+		t.fenced = fmt.Errorf("transactional id %q: %w: give every process its own TransactionalID, or SubscriberConfig.Instance: %w", t.id, adapters.ErrFenced, err)
+		return t.fenced
+	}
+	return err
+}
+
+// isAborted reports whether a commit failed before it was asked for.
+func isAborted(err error) bool {
+	switch {
+	case errors.Is(err, sarama.ErrIllegalGeneration), errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrFencedInstancedId),
+		errors.Is(err, sarama.ErrGroupAuthorizationFailed), errors.Is(err, sarama.ErrProducerFenced):
+		return true
+	}
+	return false
+}
+
+// resolve finds out what became of a commit whose answer was lost: a new producer of the same name has the
+// broker finish or abort the transaction, and the group's offsets tell which it was. It tries until ctx ends
+// or the partitions are another's.
+func (t *transactions) resolve(ctx context.Context, p *Publisher, parts []*part, why error) error {
+	t.discard()
+	for n := 1; ; n++ {
+		committed, err := t.look(ctx, p, parts)
+		switch {
+		case err == nil && committed:
+			return nil
+		case err == nil:
+			return fmt.Errorf("the transaction was aborted: %w", why)
+		case errors.Is(err, adapters.ErrFenced):
+			return err
+		}
+		for _, x := range parts {
+			for _, c := range x.claims {
+				if c.isLost() {
+					return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
+				}
+			}
+		}
+		if !sleep(ctx, pause(50*time.Millisecond, time.Second, n)) {
+			return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
+		}
+	}
+}
+
+// look asks whether the offsets of a transaction are committed.
+func (t *transactions) look(ctx context.Context, p *Publisher, parts []*part) (bool, error) {
+	if t.producer == nil {
+		if err := t.connect(ctx, p, parts); err != nil {
+			return false, t.fence(err)
+		}
+	}
+	for _, x := range parts {
+		if len(x.claims) == 0 {
+			continue
+		}
+		topics := map[string][]int32{}
+		for _, c := range x.claims {
+			topics[c.topic] = append(topics[c.topic], c.partition)
+		}
+		broker, err := t.client.Coordinator(x.member.conf.Group)
+		if err != nil {
+			return false, err //nolint:wrapcheck // Nobody sees it.
+		}
+		req := sarama.NewOffsetFetchRequest(t.client.Config().Version, x.member.conf.Group, topics)
+		req.RequireStable = true
+		resp, err := broker.FetchOffset(req)
+		if err != nil {
+			_ = t.client.RefreshCoordinator(x.member.conf.Group)
+			return false, err //nolint:wrapcheck // As above.
+		}
+		for i, c := range x.claims {
+			b := resp.GetBlock(c.topic, c.partition)
+			if b == nil || !errors.Is(b.Err, sarama.ErrNoError) {
+				return false, fmt.Errorf("offset of %s: %w", place(c.topic, c.partition, x.ends[i]), sarama.ErrUnstableOffsetCommit)
+			}
+			return b.Offset >= x.ends[i], nil // one tells of all
+		}
+	}
+	return false, nil
+}
+
+// discard throws the producer away, whatever it still has.
+func (t *transactions) discard() {
+	client, producer, read := t.client, t.producer, t.read
+	t.client, t.producer = nil, nil
+	if producer == nil {
+		return
+	}
+	t.gone.Go(func() {
+		_ = client.Close()
+		producer.AsyncClose()
+		read.Wait()
+	})
+}
+
+func (t *transactions) close() {
+	t.one.Lock()
+	defer t.one.Unlock()
+	if t.producer != nil {
+		t.producer.AsyncClose()
+		t.read.Wait()
+		_ = t.client.Close()
+		t.producer = nil
+	}
+	t.gone.Wait()
+}
