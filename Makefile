@@ -28,7 +28,7 @@ MODULES := .
 endif
 each     = for module in $(MODULES); do (cd $$module && echo "== $@ $$module" && $(1)) || exit 1; done
 
-.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln bench rivals soak soak-crash soak-faults soak-memory
+.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln kafka bench rivals soak soak-crash soak-faults soak-memory
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,7 @@ test: prepare tidy fmt-check build vet lint unit examples fuzz vuln ## everythin
 prepare: ## fetches what the tests need
 	@$(call each,go mod download)
 	@mkdir -p $(CACHE) && go build -o $(CACHE)/testreport ./internal/ci/testreport
+	@go run ./internal/kafkatest/kafka -prepare
 
 tidy: ## go.mod says what is imported, no more and no less
 	@$(call each,go mod tidy -diff)
@@ -71,6 +72,9 @@ fuzz: ## FUZZTIME for each fuzz target
 
 vuln: ## known vulnerabilities in what we import
 	@$(call each,$(CURDIR)/.ci/vuln $(GOVULNCHECK))
+
+kafka: ## a Kafka that runs until it is interrupted; it prints the LEAT_KAFKA to set
+	@go run ./internal/kafkatest/kafka
 
 rivals: ## ours beside ceilings and rivals, in one run; ROWS by regular expression, ROUNDS of each
 	@cd bench && go run . -rows '$(ROWS)' -rounds $(ROUNDS)

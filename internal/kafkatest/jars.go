@@ -18,8 +18,7 @@ var ErrMissing = errors.New("no Kafka to test with")
 
 // missing says what is missing, and what to do about it.
 func missing(what string) error {
-	return fmt.Errorf("%w: %s: install Java 17 or newer and Maven, or set LEAT_KAFKA=host:port of a broker (compose.yaml has one)",
-		ErrMissing, what)
+	return fmt.Errorf("%w: %s: install Java 17 or newer and Maven", ErrMissing, what)
 }
 
 const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -96,8 +95,7 @@ func fetch(ctx context.Context) (kit, error) {
 	if err != nil {
 		return kit{}, err
 	}
-	sum := sha256.Sum256([]byte(pom))
-	k := kit{java: java, dir: filepath.Join(root, fmt.Sprintf("kafka-%s-%x", Version, sum[:4]))}
+	k := kit{java: java, dir: place(root)}
 	if k.complete() {
 		return k, nil
 	}
@@ -115,6 +113,12 @@ func fetch(ctx context.Context) (kit, error) {
 	return k, k.make(ctx)
 }
 
+// place is where the jars of this pom are in a cache.
+func place(cache string) string {
+	sum := sha256.Sum256([]byte(pom))
+	return filepath.Join(cache, fmt.Sprintf("kafka-%s-%x", Version, sum[:4]))
+}
+
 func (k kit) complete() bool {
 	_, err := os.Stat(k.bootstrap())
 	return err == nil
@@ -126,12 +130,12 @@ func (k kit) make(ctx context.Context) error {
 	if err != nil {
 		return missing("its jars are not in " + k.dir + ", and mvn is not in PATH")
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(k.dir), "making-")
-	if err != nil {
+	temp := k.dir + ".making"
+	_ = os.RemoveAll(temp)   // of a process that was killed: we have the lock
+	defer os.RemoveAll(temp) //nolint:errcheck // it is renamed, or the next one tries
+	if err := os.Mkdir(temp, 0o750); err != nil {
 		return fmt.Errorf("making the cache of Kafka's jars: %w", err)
 	}
-	defer os.RemoveAll(temp) //nolint:errcheck // it is renamed, or litter in a cache
-
 	if err := os.WriteFile(filepath.Join(temp, "pom.xml"), []byte(pom), 0o600); err != nil {
 		return fmt.Errorf("making the cache of Kafka's jars: %w", err)
 	}
@@ -193,10 +197,4 @@ func firstError(out []byte) string {
 		}
 	}
 	return "it said nothing"
-}
-
-// Prepare fills the cache, so that no test has to wait for it.
-func Prepare(ctx context.Context) error {
-	_, err := fetch(ctx)
-	return err
 }

@@ -66,8 +66,9 @@ func (p *process) kill() {
 	<-p.done
 }
 
-func (p *process) suspend() error { return p.signal(syscall.SIGSTOP) }
-func (p *process) resume() error  { return p.signal(syscall.SIGCONT) }
+func (p *process) suspend() error   { return p.signal(syscall.SIGSTOP) }
+func (p *process) resume() error    { return p.signal(syscall.SIGCONT) }
+func (p *process) terminate() error { return p.signal(syscall.SIGTERM) }
 
 func (p *process) signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {

@@ -183,11 +183,6 @@ func (s *Server) launch() (*process, error) {
 	return s.process, err
 }
 
-// flags are Java's: a heap for tests, the collector and the compiler that are up soonest.
-func (k kit) flags() []string {
-	return []string{"-Xms128m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.awt.headless=true"}
-}
-
 // Suspend stops the broker in its tracks, SIGSTOP: connections stay open and nothing answers.
 func (s *Server) Suspend() error {
 	p, err := s.running()

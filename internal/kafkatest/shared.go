@@ -36,7 +36,7 @@ func Shared(tb testing.TB) *Server {
 		// Its life is not that of the test that happened to be first.
 		shared.server, shared.err = Start(context.WithoutCancel(tb.Context()), Options{})
 	}
-	demand(tb, shared.err)
+	demand(tb, shared.err, ", or set LEAT_KAFKA=host:port of a broker (compose.yaml has one)")
 	return shared.server
 }
 
@@ -51,7 +51,7 @@ func Own(tb testing.TB) *Server {
 func OwnWith(tb testing.TB, opts Options) *Server {
 	tb.Helper()
 	s, err := Start(tb.Context(), opts)
-	demand(tb, err)
+	demand(tb, err, "; this test kills its broker, so that LEAT_KAFKA does not help")
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			tb.Logf("the broker's log is in %s", s.keepLog())
@@ -61,15 +61,17 @@ func OwnWith(tb testing.TB, opts Options) *Server {
 	return s
 }
 
-// demand ends a test that has no server.
-func demand(tb testing.TB, err error) {
+// demand ends a test that has no server, and says what else would help.
+func demand(tb testing.TB, err error, hint string) {
 	tb.Helper()
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrMissing) && os.Getenv("CI") == "":
-		tb.Skip(err)
-	default:
+	case !errors.Is(err, ErrMissing):
 		tb.Fatal(err)
+	case os.Getenv("CI") != "":
+		tb.Fatalf("%v%s", err, hint)
+	default:
+		tb.Skipf("%v%s", err, hint)
 	}
 }
 
