@@ -1,6 +1,8 @@
 package memory_test
 
 import (
+	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/adapters/memory"
+	"github.com/leat-go/leat/leattest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -73,4 +76,81 @@ func ends(t *testing.T, order adapters.Order) (tests.PubSubConstructor, tests.Co
 		}, func(_ *testing.T, group string) (message.Publisher, message.Subscriber) {
 			return broker.Publisher(), broker.Subscriber(group)
 		}
+}
+
+// The project's own suite, in each order that its subtests ask for.
+func TestAdapter(t *testing.T) {
+	leattest.Adapter(t, leattest.AdapterSpec{
+		Virtual: true,
+		Open: func(t *testing.T, s leattest.AdapterSettings) leattest.AdapterEnv {
+			t.Helper()
+			broker := &memory.Broker{Order: s.Order, Window: s.Window, DrainTimeout: s.Drain}
+			shutWith(t, broker)
+			out := &outage{}
+			return leattest.AdapterEnv{
+				Publisher:  func() message.Publisher { return failing{broker.Publisher(), out} },
+				Subscriber: func(r leattest.AdapterReader) message.Subscriber { return broker.Subscriber(r.Group) },
+				Crash:      func(s message.Subscriber) { go func() { _ = s.Close() }() },
+				Outage:     out.set,
+				Again:      func(m *message.Message) int { return memory.Again(m.Context()) },
+			}
+		},
+		Without: []string{
+			"dead letter", "dead letter down", "foreign record, dead letter", // there is a flow's
+			"foreign record", "flow, foreign record", // what is published is a message
+			"reconnect", "heap", // the broker is in the process
+			"topics made", "topics missing", // a topic is there when somebody says its name
+			"follow", "follow nothing", "transactions", "transaction refused", "transaction lost",
+		},
+	})
+}
+
+var errOutage = errors.New("the topic is down")
+
+// An outage is of some topics.
+type outage struct {
+	mu   sync.Mutex
+	down map[string]bool
+}
+
+func (o *outage) set(topic string, down bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.down == nil {
+		o.down = map[string]bool{}
+	}
+	o.down[topic] = down
+}
+
+func (o *outage) is(topic string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.down[topic]
+}
+
+// failing is a Publisher whose publishes to a topic that is down fail.
+type failing struct {
+	*memory.Publisher
+	out *outage
+}
+
+func (f failing) Publish(topic string, ms ...*message.Message) error {
+	if f.out.is(topic) {
+		return errOutage
+	}
+	return f.Publisher.Publish(topic, ms...)
+}
+
+func (f failing) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
+	var up, down []*adapters.Outgoing
+	for _, o := range outs {
+		if f.out.is(o.Topic) {
+			o.Err = errOutage
+			down = append(down, o)
+			continue
+		}
+		up = append(up, o)
+	}
+	f.Publisher.Send(up, done)
+	done(down)
 }
