@@ -66,7 +66,7 @@ func (f *failure) reason() error {
 	if f.err != nil {
 		return f.err
 	}
-	return fmt.Errorf("%w %d times", errNacked, f.attempts)
+	return fmt.Errorf("%w at delivery %d", errNacked, f.attempts)
 }
 
 // letter makes the dead letter of a record: its bytes, key and headers, and what there is to say. What

@@ -1,0 +1,257 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+)
+
+// A stage is one record, and one behind it, in each place where all may end: in flight, in a pause, on
+// its way to the dead letter, waiting to be sent there again, and not yet taken.
+type stage struct {
+	*rig
+
+	post  *post
+	taken *message.Message
+}
+
+const day = 24 * time.Hour
+
+func stageOf(t *testing.T) stage {
+	t.Helper()
+	c := letters(&post{hold: make(chan struct{}), fail: func(_ int, o *adapters.Outgoing) error {
+		if o.Key == "refused" {
+			return errDown
+		}
+		return nil
+	}})
+	c.Backoff = Backoff{Base: 1000 * day, Cap: 1000 * day}
+	c.seed = apart(256, "taken", "paused", "buried", "refused", "offered")
+	s := stage{post: c.Publish.(*post)}
+	rs := rec("taken.1", "taken.2", "paused.1", "paused.2", "buried.1", "buried.2", "refused.1", "refused.2")
+	rs[4].Again, rs[6].Again = 2, 2
+	s.rig = deliver(t, c, claimOf(adapters.KeyOrdered, rs...))
+	ms := s.get(t, "taken.1", "paused.1", "buried.1", "refused.1")
+	s.taken = ms[0]
+	ms[1].Nack()
+	ms[3].Nack()
+	synctest.Wait()
+	s.result()
+	ms[2].Nack()
+	synctest.Wait()
+	s.claim.add(rec("offered.1", "offered.2")...)
+	s.claim.did(t, "", "")
+	t.Cleanup(s.result)
+	return s
+}
+
+// result has the publisher tell what became of what it has.
+func (s stage) result() {
+	s.post.mu.Lock()
+	defer s.post.mu.Unlock()
+	close(s.post.hold)
+	s.post.hold = make(chan struct{})
+}
+
+// gave fails unless exactly these records were returned, those of one key in order.
+func (s stage) gave(t *testing.T, returned ...string) {
+	t.Helper()
+	synctest.Wait()
+	s.claim.mu.Lock()
+	defer s.claim.mu.Unlock()
+	got := slices.Clone(s.claim.returned)
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(keyIn(a), keyIn(b)) })
+	slices.SortStableFunc(returned, func(a, b string) int { return strings.Compare(keyIn(a), keyIn(b)) })
+	if !slices.Equal(got, returned) {
+		t.Fatalf("returned %v, want %v", got, returned)
+	}
+}
+
+func keyIn(id string) string { return id[:strings.IndexByte(id, '.')] }
+
+// After ownership is lost nothing is offered, tried again, published, returned or acknowledged; contexts
+// end with the cause.
+func TestLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stageOf(t)
+		var cause error
+		context.AfterFunc(s.taken.Context(), func() {
+			cause = context.Cause(s.taken.Context())
+			s.taken.Ack()
+		})
+		s.claim.revoke(errRevoked)
+		s.over(t, true)
+		s.none(t)
+		if !errors.Is(cause, errRevoked) || s.taken.Context().Err() == nil {
+			t.Errorf("the context of what was in flight ended with %v", cause)
+		}
+		letter := s.post.all()[1].Context
+		if !errors.Is(context.Cause(letter), errRevoked) || letter.Err() == nil {
+			t.Errorf("the context of the publish ended with %v", context.Cause(letter))
+		}
+		s.result()
+		pass(2000 * day)
+		s.claim.did(t, "", "")
+		if s.post.ids() != "refused.1 buried.1" {
+			t.Errorf("published %s", s.post.ids())
+		}
+	})
+}
+
+// Ownership may be lost while what is in flight is still waited for.
+func TestLostWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stageOf(t)
+		s.stop()
+		synctest.Wait()
+		s.claim.revoke(errRevoked)
+		s.over(t, true)
+		s.taken.Ack()
+		s.result()
+		s.gave(t, "paused.1", "paused.2", "refused.1", "refused.2", "offered.1", "offered.2")
+		if len(s.claim.finished) > 0 {
+			t.Errorf("finished %v", s.claim.finished)
+		}
+		if cause := context.Cause(s.taken.Context()); !errors.Is(cause, errRevoked) {
+			t.Errorf("the context of what was in flight ended with %v", cause)
+		}
+	})
+}
+
+// When reading ends nothing more is offered. What waits is given back at once, in order; what is in
+// flight, or on its way to the dead letter, may still come to its end. It ends by ctx and by the end of
+// the claim's records.
+func TestDrain(t *testing.T) {
+	for name, stop := range map[string]func(stage){
+		"context ends":         func(s stage) { s.stop() },
+		"subscriber is closed": func(s stage) { s.claim.shut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := stageOf(t)
+				stop(s)
+				s.none(t)
+				s.gave(t, "paused.1", "paused.2", "refused.1", "refused.2", "offered.1", "offered.2")
+				pass(9 * time.Second)
+				s.over(t, false)
+				if s.taken.Context().Err() != nil || s.post.all()[1].Context.Err() != nil {
+					t.Error("the context of what is in flight has ended with the subscription's")
+				}
+				s.taken.Ack()
+				synctest.Wait()
+				s.result()
+				s.over(t, true)
+				if !slices.Equal(s.claim.finished, []string{"taken.1", "buried.1"}) {
+					t.Errorf("finished %v", s.claim.finished)
+				}
+				s.gave(t, "paused.1", "paused.2", "refused.1", "refused.2", "offered.1", "offered.2", "taken.2", "buried.2")
+				s.none(t)
+			})
+		})
+	}
+}
+
+// A nack while all ends says nothing against the message: it is given back, and is no attempt.
+func TestNackWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &post{}
+		rs := rec("a.1", "a.2")
+		rs[0].Again = 2
+		r := deliver(t, letters(p), claimOf(adapters.KeyOrdered, rs...))
+		m := r.next(t, "a.1")
+		r.stop()
+		synctest.Wait()
+		m.Nack()
+		r.over(t, true)
+		r.claim.did(t, "", "a.1 a.2")
+		if p.ids() != "" {
+			t.Errorf("published %s", p.ids())
+		}
+	})
+}
+
+// When Drain is over what is in flight is given back, its context ends with the reason, and an
+// acknowledgement that comes then is ignored.
+func TestDrainIsOver(t *testing.T) {
+	for _, waits := range []bool{false, true} { // somebody waits for the context, or nobody
+		synctest.Test(t, func(t *testing.T) {
+			s := stageOf(t)
+			if waits {
+				s.taken.Context().Done()
+			}
+			s.stop()
+			pass(10*time.Second - 1)
+			s.over(t, false)
+			pass(1)
+			s.over(t, true)
+			for _, ctx := range []context.Context{s.taken.Context(), s.post.all()[1].Context} {
+				if cause := context.Cause(ctx); !errors.Is(cause, channel.ErrStopped) || ctx.Err() == nil {
+					t.Errorf("the context of what was in flight ended with %v", cause)
+				}
+			}
+			s.taken.Ack()
+			s.result()
+			s.gave(t, "paused.1", "paused.2", "refused.1", "refused.2", "offered.1", "offered.2", "taken.1", "taken.2", "buried.1", "buried.2")
+			if len(s.claim.finished) > 0 {
+				t.Errorf("finished %v", s.claim.finished)
+			}
+		})
+	}
+}
+
+// What comes with the claim's last error is given back too, and what ended before it began.
+func TestEndsBeforeItBegins(t *testing.T) {
+	for _, order := range []adapters.Order{adapters.Ordered, adapters.KeyOrdered, adapters.Unordered} {
+		synctest.Test(t, func(t *testing.T) {
+			claim := &lastRun{fakeClaim: claimOf(order, rec("a.1", "a.2", "a.3")...)}
+			defer claim.revoke(nil)
+			out := make(chan *message.Message)
+			(&Config{}).Deliver(t.Context(), claim, out)
+			claim.did(t, "", "a.1 a.2 a.3")
+
+			claim = &lastRun{fakeClaim: claimOf(order, rec("a.1", "a.2", "a.3")...)}
+			claim.revoke(errRevoked)
+			(&Config{}).Deliver(t.Context(), claim, out)
+			claim.did(t, "", "")
+		})
+	}
+}
+
+// lastRun is a claim whose first Next is its last.
+type lastRun struct{ *fakeClaim }
+
+func (c *lastRun) Next(run []adapters.Record) ([]adapters.Record, error) {
+	return append(run, c.records...), errClosed
+}
+
+// Acknowledgements that come while the claim is busy go to it together, and wait for nobody.
+func TestFinishTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		claim := claimOf(adapters.KeyOrdered, rec("a.1", "a.2", "b.1", "b.2", "c.1", "c.2")...)
+		busy := make(chan struct{})
+		claim.onFinish = func() { <-busy }
+		r := deliver(t, Config{}, claim)
+		ms := r.get(t, "a.1", "b.1", "c.1")
+		ms[0].Ack()
+		synctest.Wait()
+		ms[1].Ack()
+		r.next(t, "b.2")
+		ms[2].Ack()
+		r.next(t, "c.2")
+		close(busy)
+		r.claim.did(t, "a.1 b.1 c.1", "")
+		if len(claim.runs) != 2 || len(claim.runs[1]) != 2 {
+			t.Errorf("finished in runs of %v", claim.runs)
+		}
+		r.next(t, "a.2")
+	})
+}
