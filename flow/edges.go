@@ -94,10 +94,11 @@ func (f *Flow) JSON() ([]byte, error) {
 		Group   string `json:"group,omitempty"`
 	}
 	doc := struct {
-		Flow  string `json:"flow"`
-		Steps []node `json:"steps"`
-		Edges []Edge `json:"edges"`
-	}{Flow: f.name, Edges: f.Edges()}
+		Flow    string `json:"flow"`
+		Exactly bool   `json:"exactlyOnce,omitempty"`
+		Steps   []node `json:"steps"`
+		Edges   []Edge `json:"edges"`
+	}{Flow: f.name, Exactly: f.exactlyOnce, Edges: f.Edges()}
 	for _, s := range f.steps {
 		n := node{Name: s.name, Pattern: s.shape.Pattern, Scope: s.scope}
 		if s.source == nil {

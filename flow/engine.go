@@ -29,7 +29,12 @@ func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subsc
 func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
 	h := f.handle(ctx, pub, sub)
 	subs, err := f.subscriptions(sub)
-	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
+	err = errors.Join(f.checkPublisher(pub), err)
+	var to adapters.Transactor
+	if f.exactlyOnce && err == nil {
+		to, err = f.transactor(pub, subs)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, s := range subs { // all before any reads, or what one has finished is gone for the other
@@ -37,10 +42,15 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 			return nil, f.errorf("making group %s: %w", s.group, err)
 		}
 	}
+	if f.exactlyOnce {
+		h.tx = h.committer(to)
+		h.pub = h.tx
+	}
 	for _, s := range subs {
 		if err := h.subscribe(s); err != nil {
 			h.halt()
 			h.claims.Wait()
+			h.tx.stop()
 			return nil, err
 		}
 	}
@@ -144,6 +154,11 @@ const runLength = 256
 
 // own works on a claim until it ends: the reader takes runs and deals them to lanes.
 func (h *Handle) own(c adapters.Claim, ins []*inlet) {
+	if h.tx != nil {
+		s := h.tx.open(c, len(ins))
+		defer s.shut()
+		c = s
+	}
 	steps := h.flow.reached(ins)
 	lanes := make([]*lane, h.flow.width(ins, c.Order()))
 	ended := make(chan struct{}, len(lanes))

@@ -15,28 +15,29 @@ import (
 // A Flow is a checked graph of steps. It is immutable and may be run several times, in one process or
 // in many; what it remembers is in stores, under its name.
 type Flow struct {
-	name      string
-	scope     string // the name, or what Scope pins
-	group     string
-	grouped   bool // the group was named
-	prefix    string
-	steps     []*step
-	feeds     map[string][]*inlet // by topic
-	direct    map[string]bool
-	codecs    *channel.Codecs
-	limits    channel.Limits
-	maxHops   int
-	pool      sync.Pool // *work
-	errs      []error   // while it is made
-	log       *slog.Logger
-	tracing   tracing.Config
-	accounts  sync.Once // are observed
-	runs      atomic.Int32
-	observed  bool // by Observe
-	alone     bool // one block as a handler: its topic is what its router says
-	history   int  // steps that HeaderHistory lists; 0: it is not kept
-	poison    bool // tests: works are spoiled after use instead of reused
-	roundTrip bool // tests: direct hops write bodies and read them
+	name        string
+	scope       string // the name, or what Scope pins
+	group       string
+	grouped     bool // the group was named
+	prefix      string
+	steps       []*step
+	feeds       map[string][]*inlet // by topic
+	direct      map[string]bool
+	codecs      *channel.Codecs
+	limits      channel.Limits
+	maxHops     int
+	pool        sync.Pool // *work
+	errs        []error   // while it is made
+	log         *slog.Logger
+	tracing     tracing.Config
+	accounts    sync.Once // are observed
+	runs        atomic.Int32
+	observed    bool // by Observe
+	exactlyOnce bool
+	alone       bool // one block as a handler: its topic is what its router says
+	history     int  // steps that HeaderHistory lists; 0: it is not kept
+	poison      bool // tests: works are spoiled after use instead of reused
+	roundTrip   bool // tests: direct hops write bodies and read them
 }
 
 const defaultMaxHops = 64
@@ -168,7 +169,10 @@ func (s *step) resolve(d *draft) {
 		}
 		shapes = append(shapes, shapeOf(d, s, ic))
 	}
-	for _, sh := range shapes {
+	for i, sh := range shapes {
+		if f.exactlyOnce {
+			s.checkTransaction(&sh, i == 0)
+		}
 		if sh.Err != nil {
 			f.wrong(s, "%s: %w", sh.Pattern, sh.Err)
 		}

@@ -20,6 +20,7 @@ type Handle struct {
 	flow *Flow
 	tel  *telemetry
 	pub  sender
+	tx   *committer // nil: the flow is not ExactlyOnce
 
 	ctx     context.Context //nolint:containedctx // Of clocks; ends last.
 	intake  context.Context //nolint:containedctx // Of claims; ends first.
@@ -74,6 +75,7 @@ func (h *Handle) begin(ctx context.Context) {
 		<-h.ctx.Done()
 		<-h.empty
 		h.clocks.Wait()
+		h.tx.stop()
 		unhook()
 		h.tel.stop()
 		close(h.done)

@@ -45,6 +45,9 @@ func alone[T any](name string, block channel.Processor[T], parts []Part) (*Flow,
 	if len(f.steps) != 1 || len(f.steps[0].inlets) != 1 {
 		return nil, f.errorf("%w", errAlone)
 	}
+	if f.exactlyOnce {
+		return nil, f.errorf("%w", errRouted)
+	}
 	f.alone = true
 	return f, nil
 }

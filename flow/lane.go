@@ -2,6 +2,7 @@ package flow
 
 import (
 	"container/heap"
+	"context"
 	"math"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ type lane struct {
 	waiting  waitingList
 	keys     map[laneKey][]*work // works behind one that holds their key
 	refused  map[laneKey]bool    // keys of which a message was given back: what came with it goes back too
+	computed []*work             // to be handed to the committer
 	finished []adapters.Record
 	returned []adapters.Record
 }
@@ -60,10 +62,10 @@ func (l *lane) push(rs ...adapters.Record) {
 	nudge(l.wake)
 }
 
-// tell says that a work's sends are through.
-func (l *lane) tell(w *work) {
+// tell says that the sends of works are through, or that the committer has answered.
+func (l *lane) tell(ws ...*work) {
 	l.mu.Lock()
-	l.over = append(l.over, w)
+	l.over = append(l.over, ws...)
 	l.mu.Unlock()
 	nudge(l.wake)
 }
@@ -107,11 +109,11 @@ func (l *lane) run(lost <-chan struct{}) {
 		default:
 		}
 		for _, w := range over {
-			l.advance(w, w.published())
+			l.advance(w, w.proceed())
 		}
 		for i := range inbox {
 			l.take(&inbox[i])
-			if len(l.finished) >= flushAt {
+			if len(l.finished) >= flushAt || len(l.computed) >= flushAt {
 				l.flush()
 			}
 			if len(l.waiting) > 0 {
@@ -162,6 +164,12 @@ func (l *lane) take(r *adapters.Record) {
 			ctx = l.claim.Context()
 		}
 	}
+	native := r.Native
+	if s, ok := native.(*slot); ok {
+		if native = s.native; r.Context != nil { // a claim that is lost is lost as a whole
+			ctx = context.WithoutCancel(ctx)
+		}
+	}
 	var group *shared
 	if len(l.ins) > 1 {
 		group = &shared{left: len(l.ins)}
@@ -178,7 +186,7 @@ func (l *lane) take(r *adapters.Record) {
 		if r.Again > 0 {
 			in.step.counts.again.Add(1)
 		}
-		w.lane, w.rec, w.shared, w.native = l, *r, group, r.Native
+		w.lane, w.rec, w.shared, w.native = l, *r, group, native
 		l.flight++
 		l.begin(w)
 	}
@@ -219,6 +227,10 @@ func (l *lane) advance(w *work, n next) {
 	for {
 		switch n.what {
 		case publish:
+			if l.h.tx != nil {
+				l.compute(w)
+				return
+			}
 			if w.start(l.h.pub, w.tellLane()) {
 				n = w.published()
 				continue
@@ -237,6 +249,18 @@ func (l *lane) advance(w *work, n next) {
 			l.over1(w, true)
 			return
 		}
+	}
+}
+
+// compute has a work wait for its commit. Its key is free: what is sent keeps the order of the records.
+func (l *lane) compute(w *work) {
+	l.computed = append(l.computed, w)
+	if !w.holds {
+		return
+	}
+	w.holds = false
+	if k, ok := l.keyOf(w); ok {
+		l.unblock(k, false)
 	}
 }
 
@@ -261,6 +285,7 @@ func (l *lane) over1(w *work, back bool) {
 	held, rec, group := w.holds, w.rec, w.shared
 	clean := !back && !w.buried && w.res.Outcome() != channel.Dropped
 	if back {
+		w.spoil()
 		if keyed {
 			l.refused[k] = true
 		}
@@ -333,6 +358,11 @@ func (l *lane) giveAllBack() {
 
 // flush acknowledges what is finished and returns what is given back.
 func (l *lane) flush() {
+	if len(l.computed) > 0 {
+		l.h.tx.computed(l.computed)
+		clear(l.computed)
+		l.computed = l.computed[:0]
+	}
 	if len(l.finished) > 0 {
 		l.claim.Finish(l.finished)
 		clear(l.finished)

@@ -20,6 +20,9 @@ import (
 // the clocks that say AtEnd, or its Stop: what still comes is given back; then close the router. Its Done
 // closes at Drain or Stop, not with the router.
 func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
+	if f.exactlyOnce {
+		return nil, f.errorf("%w", errRouted)
+	}
 	subs, err := f.subscriptions(sub)
 	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err

@@ -58,8 +58,9 @@ type work struct {
 	rec    adapters.Record
 	shared *shared // nil: one step sees the record
 	due    time.Time
-	resend bool // what waits is the publish
-	holds  bool // its key
+	resend bool   // what waits is the publish
+	holds  bool   // its key
+	answer answer // the committer's
 	told   func()
 }
 
@@ -350,7 +351,7 @@ func (w *work) free() {
 	w.in, w.ctx, w.native, w.err, w.tries, w.laters, w.pubFails = nil, nil, nil, nil, 0, 0, 0
 	w.first, w.last = time.Time{}, time.Time{}
 	if w.lane != nil {
-		w.lane, w.rec, w.shared, w.due, w.resend, w.holds = nil, adapters.Record{}, nil, time.Time{}, false, false
+		w.lane, w.rec, w.shared, w.due, w.resend, w.holds, w.answer = nil, adapters.Record{}, nil, time.Time{}, false, false, unanswered
 	}
 	f.pool.Put(w)
 }

@@ -16,6 +16,10 @@ type pending struct {
 	at   *list.Element // nil: not, or no longer, in the queue
 	err  error
 	stop func() bool // of the watch on its context, nil if that never ends
+	// turn: it is no publish but a transaction, which looks for room again when there is some here, once
+	// groups have finished so much.
+	turn  bool
+	freed map[*group]int
 
 	wait chan error         // of a Publish
 	out  *adapters.Outgoing // of a Send
@@ -58,8 +62,15 @@ func (t *topic) enqueue(p *pending) { p.at = t.queue.PushBack(p) }
 
 // admit stores the publishes that wait, as far as there is room.
 func (t *topic) admit() {
-	for e := t.queue.Front(); e != nil && !t.full(); e = t.queue.Front() {
+	for e := t.queue.Front(); e != nil; e = t.queue.Front() {
 		p := e.Value.(*pending) //nolint:forcetypeassert // Nothing else is queued.
+		if t.fullWithout(p.freed) {
+			return
+		}
+		if p.turn {
+			t.settle(p, nil)
+			return
+		}
 		t.store(p.rec)
 		t.settle(p, nil)
 	}

@@ -10,7 +10,8 @@ import (
 	"github.com/leat-go/leat/channel"
 )
 
-// A Publisher is an end of a Broker to publish by: a message.Publisher and an adapters.BatchPublisher.
+// A Publisher is an end of a Broker to publish by: a message.Publisher, an adapters.BatchPublisher and an
+// adapters.Transactor.
 // It is safe for concurrent use.
 type Publisher struct {
 	broker *Broker
@@ -20,6 +21,7 @@ type Publisher struct {
 var (
 	_ message.Publisher       = (*Publisher)(nil)
 	_ adapters.BatchPublisher = (*Publisher)(nil)
+	_ adapters.Transactor     = (*Publisher)(nil)
 	_ adapters.System         = (*Publisher)(nil)
 )
 

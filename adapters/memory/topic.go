@@ -30,14 +30,7 @@ type topic struct {
 
 // unlock lets waiting publishes in, gives up the lock, then wakes members and completes publishes.
 func (t *topic) unlock() {
-	if t.queue.Len() > 0 {
-		t.admit()
-	}
-	for i, g := range t.offers {
-		g.rouse()
-		t.offers[i] = nil
-	}
-	t.offers = t.offers[:0]
+	t.let()
 	if len(t.wake) == 0 && len(t.settled) == 0 {
 		t.mu.Unlock()
 		return
@@ -47,13 +40,29 @@ func (t *topic) unlock() {
 	clear(t.wake)
 	t.wake, t.settled = t.wake[:0], nil
 	t.mu.Unlock()
-	for _, m := range wake {
+	awake(wake)
+	complete(settled)
+}
+
+// let lets waiting publishes in and finds whom to wake. The lock is held.
+func (t *topic) let() {
+	if t.queue.Len() > 0 {
+		t.admit()
+	}
+	for i, g := range t.offers {
+		g.rouse()
+		t.offers[i] = nil
+	}
+	t.offers = t.offers[:0]
+}
+
+func awake(ms []*member) {
+	for _, m := range ms {
 		select {
 		case m.wake <- struct{}{}:
 		default: // it has been told
 		}
 	}
-	complete(settled)
 }
 
 // store puts a record on the log and into every group.
@@ -90,9 +99,12 @@ func (t *topic) drop(r *record) {
 }
 
 // full reports whether there is no room: some group, or nobody at all, has Bound records before it.
-func (t *topic) full() bool {
+func (t *topic) full() bool { return t.fullWithout(nil) }
+
+// fullWithout is full, once groups have finished some of what they have.
+func (t *topic) fullWithout(freed map[*group]int) bool {
 	for _, g := range t.groups {
-		if g.open >= t.broker.conf.bound {
+		if g.open-freed[g] >= t.broker.conf.bound {
 			return true
 		}
 	}

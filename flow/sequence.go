@@ -1,0 +1,155 @@
+package flow
+
+import (
+	"slices"
+	"time"
+
+	"github.com/leat-go/leat/adapters"
+)
+
+// A sequence is a claim of a flow that is ExactlyOnce. It knows the order in which its records were read,
+// so that the longest prefix of them that is finished can be found, in whatever order lanes work. The
+// committer finishes them; Finish does nothing.
+type sequence struct {
+	adapters.Claim
+
+	committer *committer
+	readers   int // works of a record
+	unwatch   func() bool
+
+	// The committer's lock guards the rest.
+	slots   []*slot // what is read and not finished, in order
+	first   uint64  // the number of the first of slots
+	ready   int     // how many of slots, from the first, are computed
+	spoiled bool    // one of slots was given back: nothing behind it can be finished
+	ended   bool    // nothing more is read
+	alone   bool    // to be committed by itself, to see whether it is this one that is lost
+	fails   int     // commits in a row
+	err     error   // of the latest
+	again   time.Time
+}
+
+// A slot is the place of one record in its sequence. Until the record is the adapter's again it stands in
+// the record's Native.
+type slot struct {
+	seq    *sequence
+	number uint64
+	native any
+	left   int     // works that are still being worked on
+	works  []*work // those that are computed, and wait for the commit
+	one    [1]*work
+	back   bool // given back
+}
+
+// open makes a claim a sequence.
+func (c *committer) open(claim adapters.Claim, readers int) *sequence {
+	s := &sequence{Claim: claim, committer: c, readers: readers}
+	c.mu.Lock()
+	c.seqs = append(c.seqs, s)
+	c.mu.Unlock()
+	s.unwatch = afterFunc(claim.Context(), c.nudge)
+	return s
+}
+
+// shut forgets it: every record of it is finished or given back.
+func (s *sequence) shut() {
+	s.unwatch()
+	c := s.committer
+	c.mu.Lock()
+	c.seqs = slices.DeleteFunc(c.seqs, func(x *sequence) bool { return x == s })
+	c.mu.Unlock()
+}
+
+// Next gives each record that is read its place.
+func (s *sequence) Next(run []adapters.Record) ([]adapters.Record, error) {
+	was := len(run)
+	run, err := s.Claim.Next(run)
+	fresh := make([]slot, len(run)-was)
+	c := s.committer
+	c.mu.Lock()
+	for i := range fresh {
+		x := &fresh[i]
+		x.seq, x.number, x.left, x.native = s, s.first+uint64(len(s.slots)), s.readers, run[was+i].Native
+		x.works = x.one[:0]
+		run[was+i].Native = x
+		s.slots = append(s.slots, x)
+	}
+	s.ended = err != nil
+	c.mu.Unlock()
+	if err != nil {
+		c.nudge()
+	}
+	return run, err //nolint:wrapcheck // It is the claim's.
+}
+
+// Finish does nothing: the transaction did.
+func (*sequence) Finish([]adapters.Record) {}
+
+// Return gives records back.
+func (s *sequence) Return(rs []adapters.Record) {
+	for i := range rs {
+		if x, ok := rs[i].Native.(*slot); ok {
+			rs[i].Native = x.native
+		}
+	}
+	s.Claim.Return(rs)
+}
+
+// advance finds what is computed. The committer's lock is held.
+func (s *sequence) advance() {
+	for s.ready < len(s.slots) && s.slots[s.ready].left == 0 && !s.slots[s.ready].back {
+		s.ready++
+	}
+}
+
+// reopen has a slot wait for a work that the committer has let go of.
+func (x *slot) reopen(w *work) {
+	i := slices.Index(x.works, w)
+	x.works = slices.Delete(x.works, i, i+1)
+	x.left++
+	x.seq.ready = min(x.seq.ready, int(x.number-x.seq.first)) //nolint:gosec // It is an index.
+}
+
+// finish forgets the first n of slots. The committer's lock is held.
+func (s *sequence) finish(n int) {
+	clear(s.slots[:n])
+	s.slots = s.slots[n:]
+	s.first += uint64(n) //nolint:gosec // It is a length.
+	s.ready -= n
+	s.fails, s.err, s.alone = 0, nil, false
+}
+
+// pause has it wait before the next try. The committer's lock is held.
+func (s *sequence) pause(err error) {
+	s.fails++
+	s.err, s.again = err, time.Now().Add(publishPause(s.fails))
+}
+
+// surrender takes back, from the i-th slot on, the works that wait for a commit which will not come, and
+// appends them to ws. The committer's lock is held.
+func (s *sequence) surrender(i int, why error, ws []*work) []*work {
+	s.ready, s.spoiled = min(s.ready, i), true
+	for _, x := range s.slots[i:] {
+		x.back = true
+		for _, w := range x.works {
+			w.answer, w.err = withdrawn, why
+			ws = append(ws, w)
+		}
+		x.works = x.works[:0]
+	}
+	return ws
+}
+
+// spoil says that the message was given back, so that what comes behind it is given back too.
+func (w *work) spoil() {
+	x, ok := w.rec.Native.(*slot)
+	if !ok {
+		return
+	}
+	c := x.seq.committer
+	c.mu.Lock()
+	x.back, x.seq.spoiled = true, true
+	x.seq.ready = min(x.seq.ready, int(x.number-x.seq.first)) //nolint:gosec // It is an index.
+	c.mu.Unlock()
+	c.nudge()
+}
