@@ -215,7 +215,7 @@ func (c *committer) collect() (wait time.Duration, some bool) {
 // withdraw takes back what of a sequence can no longer be committed.
 func (c *committer) withdraw(s *sequence) {
 	var why error
-	switch err := context.Cause(s.Claim.Context()); {
+	switch err := context.Cause(s.Context()); {
 	case err != nil:
 		why = err
 	case c.broken != nil:

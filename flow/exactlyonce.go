@@ -24,8 +24,8 @@ import (
 // (adapters.ErrFenced), the flow ends with that error.
 //
 // Settles run after the commit. One that fails is logged and not repeated: there is nothing left to take
-// back. Into and Handle.PutBack send what a message caused in one transaction; their caller is outside of
-// it, so what a caller feeds again after an error may have gone out before.
+// back. Into and Handle.PutBack send what a message caused in one transaction, which acknowledges nothing: it
+// may go out again, under the same ids, when the broker's answer was lost or the caller comes again.
 //
 // New refuses what no transaction covers, by name: blocks and interceptors that are not channel.Pure,
 // clocks, sources, inlets for every instance, best-effort outlets. A Result that streams is an error, as

@@ -79,7 +79,7 @@ func (s *sequence) Next(run []adapters.Record) ([]adapters.Record, error) {
 	if err != nil {
 		c.nudge()
 	}
-	return run, err //nolint:wrapcheck // It is the claim's.
+	return run, err
 }
 
 // Finish does nothing: the transaction did.

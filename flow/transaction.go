@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/leat-go/leat/adapters"
@@ -96,16 +97,25 @@ func (b *batch) reset() {
 	*b = batch{parts: b.parts[:0], finished: b.finished[:0], outs: b.outs[:0], loose: b.loose[:0]}
 }
 
-// commit has the batch committed, and says what became of it. It is given up when a claim in it is lost,
-// or one who feeds waits no longer.
+// commit has the batch committed, and says what became of it. It is given up when every claim in it is lost
+// and all who feed have gone, and not before: a transaction that is given up may have been committed, and
+// then nobody may do the same again.
 func (c *committer) commit() {
 	b := &c.batch
 	defer b.reset()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.h.ctx))
 	defer cancel(nil)
+	var left atomic.Int64
+	left.Store(int64(len(b.parts) + len(b.loose)))
+	until := func(ctx context.Context) func() bool {
+		return afterFunc(ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel(context.Cause(ctx))
+			}
+		})
+	}
 	for i := range b.parts {
-		lost := b.parts[i].seq.Claim.Context()
-		defer afterFunc(lost, func() { cancel(context.Cause(lost)) })()
+		defer until(b.parts[i].seq.Context())()
 		b.parts[i].each(func(w *work) {
 			if w.meter != nil {
 				w.sentAt = time.Now()
@@ -113,8 +123,7 @@ func (c *committer) commit() {
 		})
 	}
 	for _, x := range b.loose {
-		tired := x.outs[0].Context
-		defer afterFunc(tired, func() { cancel(context.Cause(tired)) })()
+		defer until(x.outs[0].Context)()
 	}
 	err := guard(func() error { return c.to.Transact(ctx, b.finished, b.outs) })
 	if err == nil {
@@ -150,9 +159,8 @@ func (c *committer) succeed(b *batch) {
 	}
 }
 
-// fail decides who waits, who goes on, and who dies. Interrupted, the transaction was given up for one who
-// is gone; the others go on at once.
-func (c *committer) fail(b *batch, err error, interrupted bool) {
+// fail decides who waits, who goes on, and who dies. Given up, the transaction was nobody's any more.
+func (c *committer) fail(b *batch, err error, givenUp bool) {
 	refusals, lost, blame := b.judge()
 	fenced := errors.Is(err, adapters.ErrFenced)
 	alone := errors.Is(err, adapters.ErrLost) && !lost && len(b.parts)+len(b.loose) > 1
@@ -160,7 +168,7 @@ func (c *committer) fail(b *batch, err error, interrupted bool) {
 	for i := range b.parts {
 		p := &b.parts[i]
 		switch {
-		case fenced, interrupted, alone, p.refused, lost && errors.Is(err, adapters.ErrLost):
+		case fenced, givenUp, alone, p.refused, lost && errors.Is(err, adapters.ErrLost):
 		case p.blamed || len(refusals) == 0 && !blame:
 			p.failed(err, publishPause(p.seq.fails+1))
 			paused = append(paused, p)
@@ -196,7 +204,7 @@ func (c *committer) fail(b *batch, err error, interrupted bool) {
 func (b *batch) judge() (refusals []*work, lost, blame bool) {
 	for i := range b.parts {
 		p := &b.parts[i]
-		lost = lost || p.seq.Claim.Context().Err() != nil
+		lost = lost || p.seq.Context().Err() != nil
 		p.each(func(w *work) {
 			is := false
 			for _, o := range w.outs {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -114,7 +115,7 @@ func (v *vault) run(parts ...flow.Part) *vault {
 	if v.Name == "" {
 		v.Name = "f"
 	}
-	v.bank.Publisher = v.Broker.Publisher()
+	v.Publisher = v.Broker.Publisher()
 	var sub message.Subscriber = v.Broker.Subscriber(v.Name)
 	if v.Sub != nil {
 		sub = v.Sub(sub)
@@ -154,9 +155,7 @@ func (v *vault) on(topic string) (ms []sent) {
 				rs, err := c.Next(make([]adapters.Record, 0, 1000))
 				for i := range rs {
 					s := sent{topic, rs[i].ID, rs[i].Key, string(rs[i].Payload), map[string]string{}}
-					for k, x := range rs[i].Headers.All() {
-						s.Headers[k] = x
-					}
+					maps.Insert(s.Headers, rs[i].Headers.All())
 					ms = append(ms, s)
 				}
 				if err != nil {

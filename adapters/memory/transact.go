@@ -13,7 +13,7 @@ import (
 var errForeign = errors.New("claim is not of this memory broker")
 
 // Transact stores all of outs and finishes all records, or does nothing. Whoever reads sees both or
-// neither. While a topic of outs is full it waits, until ctx ends; an out that says NoWait fails instead,
+// neither. While a topic of outs is full it waits, until ctx ends or a claim is lost; an out that says NoWait fails instead,
 // with adapters.ErrFull. A topic counts as full as if the records were finished already; one that is not
 // full takes all that is for it, and may so exceed Broker.Bound by one transaction.
 //
@@ -24,6 +24,11 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	x := &transaction{from: p}
 	if err := x.plan(finished, outs); err != nil {
 		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, d := range x.done {
+		defer context.AfterFunc(d.claim.ctx, func() { cancel(d.claim.errLostIn()) })()
 	}
 	for again := false; ; again = true {
 		wait, err := x.try(ctx, again)
@@ -148,11 +153,13 @@ func (x *transaction) owned() error {
 			lost = !ok || !c.has(r, d.records[i].Again)
 		}
 		if lost {
-			return fmt.Errorf("transaction: topic %q: %w", c.topic, adapters.ErrLost)
+			return fmt.Errorf("transaction: %w", c.errLostIn())
 		}
 	}
 	return nil
 }
+
+func (c *claim) errLostIn() error { return fmt.Errorf("topic %q: %w", c.topic, adapters.ErrLost) }
 
 func (x *transaction) topic(name string) *topic {
 	i, _ := slices.BinarySearch(x.names, name)
