@@ -46,13 +46,19 @@ type claim struct {
 	committed uint64
 	offset    int64
 	oldest    time.Time // when the oldest that is not finished was given out, about
+	position  int64     // the offset behind what was queued last
 	refused   *refusal  // what comes after the queue, and nothing after it
+	restartAt int64     // the offset behind that; 0: none
+	held      bool      // paused for that
+	suspect   bool      // the member's: it is being looked into
 }
 
 // An owner is the member or the follower that a claim belongs to.
 type owner interface {
 	// finished says that a claim's finished prefix has grown by so much since the last commit.
 	finished(c *claim, uncommitted uint64)
+	// restart begins to read anew, behind what cannot be read.
+	restart()
 }
 
 // A source is where a claim's records come from.
@@ -67,7 +73,7 @@ func newClaim(ctx context.Context, conf *SubscriberConfig, o owner, src source, 
 	c := &claim{
 		conf: conf, owner: o, src: src, topic: topic, partition: partition,
 		stopping: make(chan struct{}), room: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		offset: from, progress: progress{mark: from},
+		offset: from, position: from, progress: progress{mark: from},
 	}
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	c.ctx, c.cancel = &claimContext{inner}, cancel
@@ -277,8 +283,12 @@ func (c *claim) commit(n uint64, offset int64) {
 	if n > c.committed {
 		c.committed, c.offset = n, offset
 	}
+	past := c.restartAt > 0 && c.offset >= c.restartAt
 	c.mu.Unlock()
 	nudge(c.wake)
+	if past {
+		c.owner.restart()
+	}
 }
 
 // uncommitted gives what may be committed, false if that is nothing new.
@@ -346,7 +356,7 @@ func (c *claim) endOf(rs []adapters.Record) int64 {
 func (c *claim) finishCommitted(rs []adapters.Record) {
 	c.mu.Lock()
 	c.finish(rs)
-	c.committed, c.offset = c.progress.base, c.progress.mark
+	n, offset := c.progress.base, c.progress.mark
 	c.mu.Unlock()
-	nudge(c.wake)
+	c.commit(n, offset)
 }

@@ -201,6 +201,10 @@ func (f *follower) trouble(c *claim, err error) {
 		f.log.Error("messages were deleted before they were read", "topic", c.topic, "partition", c.partition, "error", err)
 		return
 	}
+	if isRefusal(err) {
+		f.stop(fmt.Errorf("%w: %w", ErrRefused, err))
+		return
+	}
 	f.log.Warn("Kafka consumer in trouble, it goes on trying", "topic", c.topic, "partition", c.partition, "error", err)
 }
 
@@ -219,6 +223,9 @@ func (f *follower) finished(c *claim, _ uint64) {
 		f.reached(1)
 	}
 }
+
+// restart is for members of groups: a follower ends at what it cannot read.
+func (*follower) restart() {}
 
 // stop ends the follower: its claims give out nothing more.
 func (f *follower) stop(why error) {

@@ -47,12 +47,15 @@ func (c *claim) intake() {
 
 // enqueue adds to the queue. If there is no room, it waits a little, then has the partition paused.
 func (c *claim) enqueue(run []*sarama.ConsumerMessage) {
+	if len(run) == 0 {
+		return
+	}
 	size := 0
 	for _, m := range run {
 		size += sizeOf(m)
 	}
 	c.mu.Lock()
-	if !c.paused && c.full() {
+	if !c.paused && !c.held && c.full() {
 		c.mu.Unlock()
 		if !c.holdUp() {
 			c.src.pause()
@@ -69,12 +72,20 @@ func (c *claim) enqueue(run []*sarama.ConsumerMessage) {
 	case <-c.stopping: // nobody takes them any more
 		c.queue, c.head, c.waiting = nil, 0, 0
 	default:
+		for len(run) > 0 && run[0].Offset < c.position { // refused.go has read it
+			size -= sizeOf(run[0])
+			run = run[1:]
+		}
+		if len(run) == 0 {
+			break
+		}
 		if c.head > 0 && len(c.queue)+len(run) > cap(c.queue) { // use the space in front again
 			n := copy(c.queue, c.queue[c.head:])
 			clear(c.queue[n:])
 			c.queue, c.head = c.queue[:n], 0
 		}
 		c.queue = append(c.queue, run...)
+		c.position = run[len(run)-1].Offset + 1
 		c.waiting += size
 	}
 	c.mu.Unlock()
@@ -115,6 +126,8 @@ func (c *claim) roomy() {
 	nudge(c.room)
 	if c.paused {
 		c.paused = false
-		c.src.resume()
+		if !c.held {
+			c.src.resume()
+		}
 	}
 }

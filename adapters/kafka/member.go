@@ -30,7 +30,8 @@ type member struct {
 	stopping chan struct{} // closed when it ends
 	done     chan struct{} // closed when it has left the group
 
-	committing sync.Mutex // one commit at a time
+	committing sync.Mutex     // one commit at a time
+	looking    sync.WaitGroup // for what cannot be read
 
 	mu      sync.Mutex
 	reads   map[string]*reading // by topic
@@ -38,7 +39,7 @@ type member struct {
 	session sarama.ConsumerGroupSession // nil: none
 	end     context.CancelCauseFunc     // ends the session
 	why     error                       // the member ends; nil: it goes on
-	failing string                      // what was logged last
+	failing map[string]bool             // what was logged since things were well
 	fatal   error                       // why it cannot go on
 }
 
@@ -106,6 +107,7 @@ func (m *member) run() {
 	}
 	close(ended)
 	all.Wait()
+	m.looking.Wait()
 	_ = m.client.Close()
 	close(m.done)
 }
@@ -240,7 +242,14 @@ func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
 
 // ConsumeClaim has a partition worked on until it is another's, or the member ends.
 func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerGroupClaim) error {
-	c := newClaim(m.ctx, m.conf, m, groupSource{kc}, kc.Topic(), kc.Partition(), kc.InitialOffset())
+	from := kc.InitialOffset()
+	if from < 0 { // nothing is committed: it is the name of an offset
+		var err error
+		if from, err = m.client.GetOffset(kc.Topic(), kc.Partition(), from); err != nil {
+			return fmt.Errorf("asking where topic %q, partition %d begins: %w", kc.Topic(), kc.Partition(), err)
+		}
+	}
+	c := newClaim(m.ctx, m.conf, m, groupSource{kc}, kc.Topic(), kc.Partition(), from)
 	r := m.enter(c)
 	if r == nil {
 		return nil
@@ -326,14 +335,20 @@ func (m *member) errors() {
 	}
 }
 
-// trouble logs an error, once until things are well again or another comes.
+// trouble logs an error, once until things are well again.
 func (m *member) trouble(err error) {
+	const most = 64 // of texts with numbers in them there is no end
 	text := err.Error()
 	m.mu.Lock()
-	same := m.failing == text
-	m.failing = text
+	told := m.failing[text] || len(m.failing) >= most
+	if !told {
+		if m.failing == nil {
+			m.failing = map[string]bool{}
+		}
+		m.failing[text] = true
+	}
 	m.mu.Unlock()
-	if !same {
+	if !told {
 		m.log.Warn("Kafka consumer in trouble, it goes on trying", "error", err)
 	}
 }
@@ -341,10 +356,10 @@ func (m *member) trouble(err error) {
 // well says so if there was trouble.
 func (m *member) well() {
 	m.mu.Lock()
-	was := m.failing
-	m.failing = ""
+	was := len(m.failing)
+	m.failing = nil
 	m.mu.Unlock()
-	if was != "" {
+	if was > 0 {
 		m.log.Info("Kafka consumer reads again")
 	}
 }

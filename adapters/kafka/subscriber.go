@@ -205,6 +205,9 @@ func (s *Subscriber) Follow(ctx context.Context, topics []string, own func(adapt
 	unhook := context.AfterFunc(ctx, func() { f.stop(context.Cause(ctx)) })
 	defer unhook()
 	f.wait()
+	if errors.Is(f.why, ErrRefused) {
+		return f.why
+	}
 	return nil
 }
 

@@ -1,0 +1,87 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/adapters/kafka"
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+// A batch that expands beyond the limit comes as one record that is no message; what is before and behind it,
+// and in other partitions, comes as ever, once.
+func TestRefusedBatch(t *testing.T) {
+	for name, addr := range map[string]string{"fake": kafkatest.Addr(kafkatest.Fake(t)), "real": kafkatest.Shared(t).Addr()} {
+		t.Run(name, func(t *testing.T) {
+			topic := kafkatest.Topic(t, addr, 2)
+			client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+				kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			put := func(partition int32, n, size int) {
+				var rs []*kgo.Record
+				for range n {
+					rs = append(rs, &kgo.Record{Topic: topic, Partition: partition, Value: make([]byte, size)})
+				}
+				if err := client.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(0, 5, 10)
+			put(0, 1, 60<<20)
+			put(0, 5, 10)
+			put(1, 5, 10)
+			s := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr), Group: topic})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			type seen struct {
+				origin string
+				err    error
+			}
+			got := make(chan seen)
+			go func() {
+				defer close(got)
+				err := s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
+					for {
+						run, err := c.Next(make([]adapters.Record, 0, 10))
+						if err != nil {
+							return
+						}
+						for i := range run {
+							got <- seen{run[i].Native.(fmt.Stringer).String(), run[i].Err}
+						}
+						c.Finish(run)
+					}
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}()
+			all := map[string]error{}
+			for len(all) < 16 {
+				x := <-got
+				if err, twice := all[x.origin]; twice {
+					t.Errorf("%s came twice (%v)", x.origin, err)
+				}
+				all[x.origin] = x.err
+			}
+			for i := range 11 {
+				origin := fmt.Sprintf("%s/0/%d", topic, i)
+				if err, ok := all[origin]; !ok || (i == 5) != errors.Is(err, kafka.ErrRefused) {
+					t.Errorf("%s: %t, %v", origin, ok, err)
+				}
+			}
+			cancel()
+			for x := range got {
+				t.Errorf("%s came at the end", x.origin)
+			}
+		})
+	}
+}
