@@ -18,7 +18,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], allRows(million), os.Stdout, os.Stderr)
+	k := kafkaHere(ctx)
+	code := run(ctx, os.Args[1:], allRows(million, k), os.Stdout, os.Stderr)
+	if err := k.close(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+	}
 	stop()
 	os.Exit(code)
 }
@@ -34,16 +38,17 @@ func parse(args []string, errOut io.Writer) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(errOut)
-	rows := set.String("rows", "", "only rows whose name matches this `regexp`")
+	rows := set.String("rows", "", "only rows whose name matches this `regexp`, capitals or not")
 	set.IntVar(&f.options.Rounds, "rounds", 5, "how often everybody runs")
 	set.DurationVar(&f.options.Time, "time", time.Second, "how long a measurement takes; rows about a number of messages take theirs")
 	set.Uint64Var(&f.options.Seed, "seed", 1, "of the order in which they run")
+	set.StringVar(&f.options.Profile, "cpuprofile", "", "a `directory` for a CPU profile of each measurement")
 	set.BoolVar(&f.json, "json", false, "print JSON, with every round, instead of a table")
 	if err := set.Parse(args); err != nil {
 		return f, fmt.Errorf("reading the command line: %w", err)
 	}
 	var err error
-	switch f.rows, err = regexp.Compile(*rows); {
+	switch f.rows, err = regexp.Compile("(?i)" + *rows); {
 	case err != nil:
 		return f, fmt.Errorf("-rows: %w", err)
 	case set.NArg() > 0:

@@ -6,17 +6,29 @@ import (
 	"github.com/leat-go/leat/bench/measure"
 )
 
-// allRows is the table, from top to bottom. Rows that need a broker come last; each has a file of its own
-// and says in Needs which variable of the environment has the broker's address. Rows that remember ids
-// share that many different ones.
-func allRows(different int) []measure.Row {
+// allRows is the table, from top to bottom. Rows that need a broker come last, and share it. Rows that
+// remember ids share that many different ones.
+func allRows(different int, k *cluster) []measure.Row {
 	ids := &identities{n: different}
 	return slices.Concat(
 		[]measure.Row{hopsRow(fewWindow), hopsRow(0), aloneRow(fewWindow), aloneRow(0)},
 		[]measure.Row{contentRow(), translateRow(), recipientsRow()},
 		[]measure.Row{splitRow(ids), aggregateRow(ids), idempotentRow(ids)},
 		[]measure.Row{tracedRow()},
+		kafkaRows(k, ids),
 	)
+}
+
+func kafkaRows(k *cluster, ids *identities) []measure.Row {
+	return []measure.Row{
+		publishRow(k, ids, shape{1, 100}, measure.Must{Ceiling: 0.8, Rival: 12}),
+		publishRow(k, ids, shape{1, 1000}, measure.Must{Ceiling: 0.8}),
+		publishRow(k, ids, shape{64, 1}, measure.Must{Ceiling: 0.8}),
+		consumeRow(k),
+		millisecondRow(k),
+		tenMillisecondsRow(k),
+		pipelineRow(k),
+	}
 }
 
 // camels is why rows in the process ask for nothing yet.

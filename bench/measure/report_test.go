@@ -76,7 +76,7 @@ const table = `2026-01-02 03:04:05, go1.0 os/arch, GOMAXPROCS 2 of 8, CPU Chip; 
 | hops: quick | 150,000 | 50,000 | 200,000 | 1.333 | 4 | ≥ 2 × rival: holds | 3.88-4.12 |
 | by a\|b: direct | 54,000,000 | | 3,200,000 | 0.0593 | | nothing, see below | 0.0593-0.0593 |
 | kafka | | | | | | not run: needs Kafka: set NO_SUCH_VARIABLE | |
-| kafka | | | | | | **failed**: nothing more comes out: it took ten times its time and a minute | |
+| kafka | | | | | | **failed**: nothing more comes out: it took ten times its time and five minutes | |
 `
 
 func TestMarkdown(t *testing.T) {

@@ -41,15 +41,24 @@ type Contestant struct {
 	Name string
 	// Open sets the work up. What it starts, Load.Close ends.
 	Open func(ctx context.Context) (Load, error)
+	// Count is how many messages a measurement of this one has, where it is so much slower or faster than
+	// the others that one number would be wrong for both. 0: the row's.
+	Count int
 }
 
 // A Load is work that is set up.
 type Load struct {
+	// Ready makes ready what a Run of n messages needs, such as the topic that it reads: before each Run,
+	// and outside the measurement. Nil: there is nothing to make ready.
+	Ready func(ctx context.Context, n int) error
 	// Run has n messages done and returns when everything they cause is through. It is called again
 	// and again, by one goroutine.
 	Run func(ctx context.Context, n int) error
 	// Done counts the units that have come out at the end since Open.
 	Done func() int64
+	// Check says what is wrong with what the last Run left behind, outside the measurement. Nil: Done says
+	// enough.
+	Check func(ctx context.Context) error
 	// Close ends what Open started, and waits for it. Nil: there is nothing to end.
 	Close func() error
 }

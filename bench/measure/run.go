@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ type Options struct {
 	Time   time.Duration // of one measurement; 0: 1 s
 	Seed   uint64        // of the order in which contestants run
 	Log    io.Writer     // a line before each row; nil: none
+	// Profile is a directory that gets a CPU profile of each measurement: row, contestant and number in its
+	// name. "": none is taken.
+	Profile string
 }
 
 // Run measures the rows, one after the other. What goes wrong in a row is in its Result, and the others
@@ -95,7 +99,7 @@ func (r *Row) rounds(ctx context.Context, o Options, random *rand.Rand, ls []*la
 			l := ls[i]
 			err := l.open(ctx)
 			if err == nil {
-				err = r.turn(ctx, l, o.Time)
+				err = r.turn(ctx, l, o.Time, o.Profile)
 			}
 			if err := errors.Join(err, l.close()); err != nil {
 				return fmt.Errorf("%s: %w", l.Name, err)
@@ -119,7 +123,7 @@ func (r *Row) slices(ctx context.Context, o Options, random *rand.Rand, ls []*la
 	}
 	for range max(int(time.Duration(o.Rounds)*o.Time/r.Slice), 1) {
 		for _, i := range random.Perm(len(ls)) {
-			if err := r.turn(ctx, ls[i], r.Slice); err != nil {
+			if err := r.turn(ctx, ls[i], r.Slice, o.Profile); err != nil {
 				return fmt.Errorf("%s: %w", ls[i].Name, err)
 			}
 		}
@@ -128,17 +132,17 @@ func (r *Row) slices(ctx context.Context, o Options, random *rand.Rand, ls []*la
 }
 
 // turn is one measurement that takes about d.
-func (r *Row) turn(ctx context.Context, l *lane, d time.Duration) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*d+time.Minute, errStuck)
+func (r *Row) turn(ctx context.Context, l *lane, d time.Duration, profiles string) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*d+5*time.Minute, errStuck)
 	defer cancel()
 	if l.fits == 0 {
-		if l.fits = r.Count; l.fits == 0 {
+		if l.fits = cmp.Or(l.Count, r.Count); l.fits == 0 {
 			if l.fits, err = r.fit(ctx, l.load, d); err != nil {
 				return err
 			}
 		}
 	}
-	s, err := r.take(ctx, l.load, l.fits)
+	s, err := r.take(ctx, l.load, l.fits, profile{profiles, r.Name, l.Name, len(l.rates) + 1})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var errStuck = errors.New("nothing more comes out: it took ten times its time and a minute")
+var errStuck = errors.New("nothing more comes out: it took ten times its time and five minutes")
 
 // A sample is one measurement.
 type sample struct {
@@ -17,22 +17,36 @@ type sample struct {
 }
 
 // take has n messages done and counts what comes out.
-func (r *Row) take(ctx context.Context, l Load, n int) (sample, error) {
+func (r *Row) take(ctx context.Context, l Load, n int, prof profile) (sample, error) {
+	if l.Ready != nil {
+		if err := l.Ready(ctx, n); err != nil {
+			return sample{}, fmt.Errorf("making ready: %w", err)
+		}
+	}
 	// Garbage of the contestant before is not this one's to collect.
 	runtime.GC()
 	var before, after runtime.MemStats
 	done := l.Done()
 	runtime.ReadMemStats(&before)
+	end, err := prof.begin()
+	if err != nil {
+		return sample{}, err
+	}
 	start := time.Now()
-	err := l.Run(ctx, n)
+	err = l.Run(ctx, n)
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
-	if err != nil {
+	if err := errors.Join(err, end()); err != nil {
 		return sample{}, err
 	}
 	want := int64(n * r.units())
 	if got := l.Done() - done; got != want {
 		return sample{}, fmt.Errorf("%d %s came out, want %d", got, r.unit(), want)
+	}
+	if l.Check != nil {
+		if err := l.Check(ctx); err != nil {
+			return sample{}, err
+		}
 	}
 	return sample{
 		rate:        float64(want) / max(took, 1).Seconds(),
@@ -43,7 +57,7 @@ func (r *Row) take(ctx context.Context, l Load, n int) (sample, error) {
 // fit warms a contestant up for a tenth of d, and says how many messages take about d.
 func (r *Row) fit(ctx context.Context, l Load, d time.Duration) (int, error) {
 	for n := 1; ; n *= 2 {
-		s, err := r.take(ctx, l, n)
+		s, err := r.take(ctx, l, n, profile{})
 		if err != nil {
 			return 0, err
 		}
