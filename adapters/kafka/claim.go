@@ -229,6 +229,13 @@ func (c *claim) lag() int64 {
 	return max(c.src.HighWaterMarkOffset()-mark, 0)
 }
 
+// idleAt reports whether everything that has come is finished, and the offset behind it.
+func (c *claim) idleAt() (int64, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.position, c.head == len(c.queue) && c.progress.base == c.progress.next
+}
+
 // recordOverhead is about what a record costs in memory beside its bytes.
 const recordOverhead = 200
 

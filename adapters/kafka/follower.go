@@ -175,6 +175,9 @@ func (f *follower) read(topic string, partition int32, first bool) error {
 		c.stop(stopped)
 	}
 	f.tally.claimed(c)
+	if x.until >= 0 {
+		f.all.Go(func() { f.chase(c) })
+	}
 	f.all.Go(func() {
 		for err := range pc.Errors() {
 			f.trouble(c, err)
@@ -212,15 +215,58 @@ func (f *follower) trouble(c *claim, err error) {
 func (f *follower) finished(c *claim, _ uint64) {
 	n, offset, _ := c.uncommitted()
 	c.commit(n, offset)
+	f.passed(c, offset)
+}
+
+// passed notes where a claim has got to, and reports whether it is caught up.
+func (f *follower) passed(c *claim, offset int64) bool {
 	f.mu.Lock()
 	x := f.claims[c]
-	reached := x != nil && x.until >= 0 && offset >= x.until
-	if reached {
+	if x == nil {
+		f.mu.Unlock()
+		return true
+	}
+	now := x.until >= 0 && offset >= x.until
+	if now {
 		x.until = -1
 	}
+	caught := x.until < 0
 	f.mu.Unlock()
-	if reached {
+	if now {
 		f.reached(1)
+	}
+	return caught
+}
+
+// chase sees to it that a claim counts as caught up though the last that is on its partition is no message
+// for anybody: the end of a transaction, or what an aborted one has left.
+func (f *follower) chase(c *claim) {
+	const every = 100 * time.Millisecond
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-f.stopping:
+			return
+		}
+		at, idle := c.idleAt()
+		if !idle {
+			if f.passed(c, -1) {
+				return
+			}
+			continue
+		}
+		for {
+			b, err := c.probe(f.client, at)
+			if err != nil || b.end <= at || len(b.messages) > 0 {
+				break // the next time, or the client will bring them
+			}
+			at = b.end
+		}
+		if f.passed(c, at) {
+			return
+		}
 	}
 }
 
