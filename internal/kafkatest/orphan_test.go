@@ -14,12 +14,17 @@ import (
 	"time"
 )
 
-// orphanEnv has the test binary start a server and wait to be killed.
+// orphanEnv has the test binary start a server, which then hangs, and wait to be killed.
 const orphanEnv = "KAFKATEST_ORPHAN"
 
 func orphan() {
 	s, err := Start(context.Background(), Options{})
 	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	// One that is awake ends by itself when its directory goes.
+	if err := s.Suspend(); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
