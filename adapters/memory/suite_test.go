@@ -100,7 +100,7 @@ func TestAdapter(t *testing.T) {
 			"foreign record", "flow, foreign record", // what is published is a message
 			"reconnect", "heap", // the broker is in the process
 			"topics made", "topics missing", // a topic is there when somebody says its name
-			"follow", "follow nothing", "transactions", "transaction refused", "transaction lost",
+			"follow", "follow nothing",
 		},
 	})
 }
