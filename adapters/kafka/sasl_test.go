@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -142,6 +143,67 @@ func TestSASL(t *testing.T) {
 	}
 }
 
+// Publisher and Subscriber have the settings of their Cluster. Neither errors nor logs show what is secret.
+func TestSecuredCluster(t *testing.T) {
+	a := newAuthority(t)
+	brokers := fake(t, kfake.TLS(a.server(t, "127.0.0.1")), kfake.EnableSASL(),
+		kfake.Superuser("SCRAM-SHA-512", "billing", canary), kfake.SeedTopics(1, "orders")).ListenAddrs()
+	var log syncBuffer
+	c := Cluster{
+		Brokers: brokers, DialTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		TLS:  &TLS{CAFile: write(t, filepath.Join(t.TempDir(), "ca.pem"), a.pem)},
+		SASL: &SASL{User: "billing", Password: NewSecret(canary)},
+	}
+	publish := func(c Cluster) error {
+		p, err := NewPublisher(PublisherConfig{Cluster: c})
+		must(t, err)
+		defer p.Close()
+		return p.Publish("orders", message.NewMessage("1", []byte("tea")))
+	}
+	must(t, publish(c))
+	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: "billing"})
+	must(t, err)
+	defer s.Close()
+	ms, err := s.Subscribe(t.Context(), "orders")
+	must(t, err)
+	m := <-ms
+	if m == nil || m.UUID != "1" {
+		t.Fatalf("got %v", m)
+	}
+	m.Ack()
+	wrong := c
+	wrong.SASL = &SASL{User: "billing", Password: NewSecret("not " + canary)}
+	err = publish(wrong)
+	if err == nil || !strings.Contains(err.Error(), brokers[0]) {
+		t.Errorf("a wrong password: %v", err)
+	} else {
+		mustNotShow(t, "the error", err.Error())
+	}
+	wrong.SASL, wrong.TLS = c.SASL, &TLS{}
+	if err := publish(wrong); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("a broker of an unknown authority: %v", err)
+	}
+	mustNotShow(t, "the log", log.String())
+}
+
+// syncBuffer takes lines from several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
 // With a certificate of our own, which the broker asks for.
 func TestMutualTLS(t *testing.T) {
 	a, dir := newAuthority(t), t.TempDir()
@@ -150,12 +212,15 @@ func TestMutualTLS(t *testing.T) {
 	brokers := fake(t, kfake.TLS(server)).ListenAddrs()
 	cert, key := a.issue(t)
 	conf := TLS{CAFile: write(t, filepath.Join(dir, "ca.pem"), a.pem)}
-	err := greet(brokers, client(t, &conf, nil))
-	if err == nil || !errors.Is(err, sarama.ErrOutOfBrokers) {
+	if err := greet(brokers, client(t, &conf, nil)); err == nil || !strings.Contains(err.Error(), "tls: certificate required") {
 		t.Errorf("without a certificate: %v", err)
 	}
 	conf.CertFile, conf.KeyFile = write(t, filepath.Join(dir, "cert.pem"), cert), write(t, filepath.Join(dir, "key.pem"), key)
 	must(t, greet(brokers, client(t, &conf, nil)))
+	conf.CAFile = ""
+	if err := greet(brokers, client(t, &conf, nil)); err == nil || !strings.Contains(err.Error(), "TLS with "+brokers[0]+": ") || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("a broker of an unknown authority: %v", err)
+	}
 }
 
 // A broker's refusal says what it is about, and is not taken for a broker that is down.

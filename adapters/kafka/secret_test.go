@@ -20,7 +20,7 @@ func shows(text string) string {
 		"plain":   canary,
 		"hex":     hex.EncodeToString([]byte(canary)),
 		"base64":  base64.StdEncoding.EncodeToString([]byte(canary)),
-		"decimal": strings.Trim(fmt.Sprint([]byte(canary)), "[]"),
+		"decimal": strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]"),
 	} {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
 			return form
@@ -45,6 +45,7 @@ func TestSecretNeverShows(t *testing.T) {
 		"Secret": secret, "*Secret": &secret, "[]Secret": []Secret{secret}, "map": map[string]Secret{"a": secret},
 		"unexported": hidden{secret}, "*unexported": &hidden{secret}, "embedded": embeds{secret},
 		"SASL": sasl, "*SASL": &sasl, "Token": Token{Value: secret}, "*Token": &Token{Value: secret},
+		"Cluster": Cluster{SASL: &sasl}, "PublisherConfig": PublisherConfig{Cluster: Cluster{SASL: &sasl}}, "*SubscriberConfig": &SubscriberConfig{Cluster: Cluster{SASL: &sasl}},
 		"bearer": bearer{&sasl}, "scramClient": scramClient{sasl: &sasl}, "any": []any{secret, &sasl},
 		"error": fmt.Errorf("with %w and %v", errors.New("cause"), secret),
 	} {
