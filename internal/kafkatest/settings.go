@@ -36,8 +36,10 @@ func settings(dir string, broker, controller int, own map[string]string) map[str
 		"share.coordinator.state.topic.replication.factor": "1",
 		"share.coordinator.state.topic.min.isr":            "1",
 
-		// After SIGKILL the controller waits for the old session, then every partition is recovered.
-		"broker.session.timeout.ms":                    "1000",
+		// Who starts after SIGKILL waits for the session of before, then for every partition to be recovered.
+		// A session of a second is too short for a machine that is busy: the broker loses it, and every
+		// partition its leader, while nothing is wrong.
+		sessionTimeout:                                 "9000",
 		"broker.heartbeat.interval.ms":                 "200",
 		"offsets.topic.num.partitions":                 "4",
 		"transaction.state.log.num.partitions":         "4",
@@ -50,6 +52,10 @@ func settings(dir string, broker, controller int, own map[string]string) map[str
 	maps.Copy(s, own)
 	return s
 }
+
+// sessionTimeout is how long the controller believes in a broker it does not hear, in ms, and most of what
+// a restart takes.
+const sessionTimeout = "broker.session.timeout.ms"
 
 // properties writes settings as Java reads them, sorted by name.
 func properties(s map[string]string) []byte {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"testing"
@@ -50,6 +51,9 @@ func Own(tb testing.TB) *Server {
 // OwnWith is Own with options.
 func OwnWith(tb testing.TB, opts Options) *Server {
 	tb.Helper()
+	own := map[string]string{sessionTimeout: "2000"} // it comes back sooner
+	maps.Copy(own, opts.Properties)
+	opts.Properties = own
 	s, err := Start(tb.Context(), opts)
 	demand(tb, err, "; this test kills its broker, so that LEAT_KAFKA does not help")
 	tb.Cleanup(func() {
