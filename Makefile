@@ -28,7 +28,7 @@ MODULES := .
 endif
 each     = for module in $(MODULES); do (cd $$module && echo "== $@ $$module" && $(1)) || exit 1; done
 
-.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln kafka bench rivals soak soak-crash soak-faults soak-memory
+.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln kafka bench rivals soak soak-crash soak-faults soak-memory soak-kafka-conformance
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -82,7 +82,7 @@ rivals: ## ours beside ceilings and rivals, in one run; ROWS by regular expressi
 bench: ## BENCH for BENCHTIME each, with allocations; compare only figures of one run
 	@$(call each,go test -run '^$$' -bench '$(strip $(BENCH))' -benchtime $(BENCHTIME) -benchmem $(PKG))
 
-soak: soak-crash soak-faults soak-memory ## the long runs, each by its name too
+soak: soak-crash soak-faults soak-memory soak-kafka-conformance ## the long runs, each by its name too
 
 soak-crash: prepare ## SEEDS crash runs on every driver: simulated, engine, router
 	@LEAT_SEEDS=$(SEEDS) go test -json -shuffle=on -timeout 0 -run 'TestCrash|TestLaw14' ./leattest | $(REPORT)
@@ -92,3 +92,8 @@ soak-faults: prepare ## SEEDS runs of each fault
 
 soak-memory: prepare ## the memory broker and both stores, SEEDS seeds and 10 million ids
 	@LEAT_SEEDS=$(SEEDS) go test -json -shuffle=on -timeout 0 ./adapters/memory ./aggregator ./idempotency | $(REPORT)
+
+# The second without -race: that test has a race of its own. The tag is Watermill's, for more time.
+soak-kafka-conformance: prepare ## Watermill's suite over Kafka: ten at once, and with the broker killed
+	@go test -json -race -tags stress -shuffle=on -timeout 0 -run TestWatermillStress ./adapters/kafka | $(REPORT)
+	@go test -json -tags stress -shuffle=on -timeout 0 -run TestWatermillReconnect ./adapters/kafka | $(REPORT)

@@ -93,7 +93,7 @@ func (e ends) grouped(t *testing.T, group string) (message.Publisher, message.Su
 		subscriber(t, kafka.SubscriberConfig{
 			Cluster: cluster(e.addr), Group: group, Order: e.order, Create: create,
 			Backoff:      kafka.Backoff{Base: time.Millisecond, Cap: 50 * time.Millisecond}, // one message is nacked 300 times
-			DrainTimeout: time.Second,                                                       // some tests close what has a message in flight
+			DrainTimeout: 2 * time.Second,                                                   // some tests close what has a message in flight
 			// A member hears of a rebalance with its heartbeat, and up to 50 join one after another.
 			SessionTimeout: 6 * time.Second, HeartbeatInterval: 200 * time.Millisecond,
 		})
