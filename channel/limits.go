@@ -40,7 +40,9 @@ func (l Limits) Check(payload []byte, headers Headers) error {
 	}
 	var fs Fields
 	for name, value := range headers.All() {
-		fs = append(fs, Field{name, value})
+		if fs = append(fs, Field{name, value}); len(fs) > l.withDefaults().Headers {
+			break // no more need be read
+		}
 	}
 	return l.CheckFields(payload, fs)
 }

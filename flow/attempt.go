@@ -20,6 +20,9 @@ func (w *work) attempt() (err error) {
 			w.attempted(err)
 		}
 	}()
+	if err := w.rec.Err; err != nil { // nobody looks at what is no message
+		return channel.Permanent(err)
+	}
 	if only := w.env.Get(channel.HeaderOnly); only != "" && only != w.env.Scope() {
 		w.res = channel.Drop(putBackElsewhere)
 		return nil

@@ -88,13 +88,13 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 		o.Headers = w.tracer.Strip(o.Headers)
 		err = w.flow.limits.CheckFields(p, o.Headers)
 	}
-	if err != nil {
+	if err != nil || w.bare {
 		shrink(o)
 	}
 }
 
-// shrink makes a dead letter a notice: the first bytes, their number and sum, and the headers about the
-// failure. It does so once.
+// shrink makes a dead letter a notice: the first bytes, their number and sum, the headers about the
+// failure, and the key, unless it is longer than that. It does so once.
 func shrink(o *adapters.Outgoing) {
 	if o.Headers.Get(DeadSize) != "" {
 		return
@@ -110,6 +110,9 @@ func shrink(o *adapters.Outgoing) {
 		channel.Field{Name: DeadSHA256, Value: hex.EncodeToString(sum[:])})
 	o.Headers = fs
 	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
+	if len(o.Key) > deadNotice {
+		o.Key = ""
+	}
 }
 
 // deadScopeAt is where deadHeaders has DeadScope.

@@ -177,16 +177,20 @@ func (l *lane) take(r *adapters.Record) {
 	if r.Headers == nil {
 		r.Headers = channel.Fields(nil)
 	}
+	headers, bare := r.Headers, false
+	if r.Err != nil && f.limits.Check(nil, headers) != nil { // or to copy them would cost what they cost
+		headers, bare = channel.Fields(nil), true
+	}
 	for _, in := range l.ins {
 		a := channel.Arrival{
-			Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: r.Headers,
+			Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: headers,
 			Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil,
 		}
 		w := l.h.tel.newWork(in, &a)
 		if r.Again > 0 {
 			in.step.counts.again.Add(1)
 		}
-		w.lane, w.rec, w.shared, w.native = l, *r, group, native
+		w.lane, w.rec, w.shared, w.native, w.bare = l, *r, group, native, bare
 		l.flight++
 		l.begin(w)
 	}

@@ -107,9 +107,6 @@ func (t *telemetry) messageWork(in *inlet, m *message.Message) *work {
 	if t.flow.alone {
 		in = t.at(in, message.SubscribeTopicFromCtx(m.Context()))
 	}
-	if t.flow.alone {
-		in = t.at(in, message.SubscribeTopicFromCtx(m.Context()))
-	}
 	a := channel.Arrival{
 		Context: m.Context(), Topic: in.topic, Scope: in.step.scope, ID: m.UUID, Key: m.Metadata[channel.HeaderKey],
 		Headers: channel.Metadata(m.Metadata), Codecs: t.flow.codecs, Payload: m.Payload,

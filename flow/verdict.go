@@ -23,6 +23,8 @@ func (w *work) verdict() next {
 	switch {
 	case w.stopping(), w.in.isSource() && w.failed == w.in: // who emitted it is told
 		return next{what: giveUp}
+	case w.rec.Err != nil:
+		return w.die(channel.Invalid)
 	case channel.IsExpired(w.failedEnv.Context(), w.err):
 		return w.die(channel.Expired)
 	case later:
@@ -94,7 +96,11 @@ func (w *work) die(outcome channel.Outcome) next {
 	}
 	cause := w.err
 	w.fire()
-	err := guard(func() error { return w.lastWord(cause, outcome, w.failed.step.shape.Failed) })
+	last := w.failed.step.shape.Failed
+	if w.rec.Err != nil { // no block is told of what is no message
+		last = nil
+	}
+	err := guard(func() error { return w.lastWord(cause, outcome, last) })
 	if _, later := channel.IsLater(err); err != nil && !later { // what Failed sends cannot be sent
 		w.abandon(err)
 		err = guard(func() error { return w.lastWord(errors.Join(cause, errFailedPanic, err), outcome, nil) })

@@ -48,6 +48,7 @@ type work struct {
 	err       error // why
 	pubFails  int
 	buried    bool // what leaves is the dead letter
+	bare      bool // it came with headers beyond the limits, which env has not
 
 	spans // who watches
 
@@ -351,7 +352,8 @@ func (w *work) free() {
 	w.in, w.ctx, w.native, w.err, w.tries, w.laters, w.pubFails = nil, nil, nil, nil, 0, 0, 0
 	w.first, w.last = time.Time{}, time.Time{}
 	if w.lane != nil {
-		w.lane, w.rec, w.shared, w.due, w.resend, w.holds, w.answer = nil, adapters.Record{}, nil, time.Time{}, false, false, unanswered
+		w.lane, w.rec, w.shared, w.due, w.answer = nil, adapters.Record{}, nil, time.Time{}, unanswered
+		w.resend, w.holds, w.bare = false, false, false
 	}
 	f.pool.Put(w)
 }
