@@ -138,7 +138,7 @@ type Follower interface {
 // Topics is a Publisher or Subscriber of a broker whose topics have to exist.
 type Topics interface {
 	// Ensure makes the topics that are missing, if the adapter was told to; else a missing one is an
-	// error that names it and says how it can be made.
+	// error that names it, quoted, and says how it can be made.
 	Ensure(ctx context.Context, topics []string) error
 }
 

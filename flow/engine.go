@@ -25,9 +25,10 @@ func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subsc
 	return h.Err()
 }
 
-// Start is Run without waiting. What pub or sub cannot do for the flow is an error by name, never less.
+// Start is Run without waiting. What pub or sub cannot do for the flow is an error by name, never less. A
+// pub or sub whose topics have to exist (adapters.Topics) makes those that are missing before anything is
+// read, if it was told to; else all of them are named, with the steps that need them.
 func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
-	h := f.handle(ctx, pub, sub)
 	subs, err := f.subscriptions(sub)
 	err = errors.Join(f.checkPublisher(pub), err)
 	var to adapters.Transactor
@@ -37,6 +38,10 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 	if err != nil {
 		return nil, err
 	}
+	if err := f.ensure(ctx, pub, sub); err != nil {
+		return nil, err
+	}
+	h := f.handle(ctx, pub, sub)
 	for _, s := range subs { // all before any reads, or what one has finished is gone for the other
 		if err := s.initialize(); err != nil {
 			return nil, f.errorf("making group %s: %w", s.group, err)

@@ -16,13 +16,17 @@ import (
 //	h, err := flow.Handler("charge", endpoint.Wrap(charge), pub, flow.Around(idempotency.Receiver{Store: seen}), policy)
 //	r.AddConsumerHandler("charge", "payments", sub, h)
 //
-// A block with time or a second way in needs New and AddTo, and is refused.
+// A publisher whose topics have to exist is asked for them (see Flow.Start), but not for the one that the
+// router reads. A block with time or a second way in needs New and AddTo, and is refused.
 func Handler[T any](name string, block channel.Processor[T], pub message.Publisher, parts ...Part) (message.NoPublishHandlerFunc, error) {
 	f, err := alone(name, block, parts)
 	if err != nil {
 		return nil, err
 	}
 	if err := f.checkPublisher(pub); err != nil {
+		return nil, err
+	}
+	if err := f.ensure(context.Background(), pub, nil); err != nil {
 		return nil, err
 	}
 	h := f.handle(context.Background(), pub, nil)

@@ -27,6 +27,9 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err
 	}
+	if err := f.ensure(context.Background(), pub, sub); err != nil {
+		return nil, err
+	}
 	h := f.handle(context.Background(), pub, sub)
 	type handler struct {
 		name, topic string

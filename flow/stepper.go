@@ -26,18 +26,6 @@ func (f *Flow) Stepper(pub message.Publisher) *Stepper {
 	return s
 }
 
-// Topics lists the physical topics the flow reads.
-func (f *Flow) Topics() (topics []string) {
-	for _, s := range f.steps {
-		for _, in := range s.inlets {
-			if in.clock == nil && !f.direct[in.topic] && f.feeds[in.topic][0] == in {
-				topics = append(topics, f.prefix+in.topic)
-			}
-		}
-	}
-	return topics
-}
-
 // An Attempt is one message, or one due key, on its way through a Stepper.
 type Attempt struct {
 	w    *work

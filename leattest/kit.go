@@ -77,7 +77,7 @@ func Start(t testing.TB, f *flow.Flow) *Kit {
 func Send[T any](k *Kit, topic channel.Topic[T], id string, body T, headers ...string) {
 	k.t.Helper()
 	physical := k.flow.Physical(string(topic))
-	if !slices.Contains(k.flow.Topics(), physical) {
+	if !slices.Contains(reads(k.flow), physical) {
 		k.feed(func() error {
 			feed, err := flow.Into(k.Handle, topic)
 			if err != nil {
@@ -100,6 +100,16 @@ func Send[T any](k *Kit, topic channel.Topic[T], id string, body T, headers ...s
 	}
 	k.World.Put(physical, id, string(payload), headers...)
 	synctest.Wait()
+}
+
+// reads gives the physical topics that a flow reads.
+func reads(f *flow.Flow) (topics []string) {
+	for _, u := range f.Topics() {
+		if len(u.Reads)+len(u.Follows) > 0 {
+			topics = append(topics, u.Topic)
+		}
+	}
+	return topics
 }
 
 func (k *Kit) feed(f func() error, headers []string) {

@@ -33,7 +33,7 @@ const groupOf = "stepped"
 func (r *run) startStepped(x *process) {
 	x.stepper = x.flow.Stepper(x)
 	x.ctx, x.cancel = context.WithCancelCause(x.Context())
-	for _, topic := range x.flow.Topics() {
+	for _, topic := range reads(x.flow) {
 		x.groups = append(x.groups, r.world.join(topic, groupOf))
 	}
 }

@@ -150,8 +150,10 @@ func (w *world) end() report {
 	topics := map[string]string{} // and their group
 	for _, p := range w.procs {
 		p.stop()
-		for _, t := range p.flow.Topics() {
-			topics[t] = p.group
+		for _, u := range p.flow.Topics() {
+			if len(u.Reads) > 0 {
+				topics[u.Topic] = p.group
+			}
 		}
 		if err := p.handle.Err(); err != nil && !p.gone() {
 			w.t.Errorf("process %d ended by itself: %v", p.number, err)
