@@ -55,8 +55,8 @@ func (h *Handle) committer(to adapters.Transactor) *committer {
 	c := &committer{
 		h: h, to: to, reads: map[string]bool{}, wake: make(chan struct{}, 1), quit: make(chan struct{}), over: make(chan struct{}),
 	}
-	for _, t := range h.flow.Topics() {
-		c.reads[t] = true
+	for _, u := range h.flow.Topics() {
+		c.reads[u.Topic] = len(u.Reads) > 0
 	}
 	go c.run()
 	return c
