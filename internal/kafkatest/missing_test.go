@@ -44,7 +44,7 @@ func TestWithoutAServerATestIsSkippedOrFailsInCI(t *testing.T) {
 		},
 		"no java, and a broker to kill": {
 			nil, "TestKilledServerComesBackOnItsData",
-			"java is not in PATH: install Java 17 or newer and Maven; this test kills its broker, so that LEAT_KAFKA does not help",
+			"java is not in PATH: install Java 17 or newer and Maven; this test has a broker of its own, so that LEAT_KAFKA does not help",
 		},
 		"no maven":         {map[string]string{"java": javaWorks}, "TestSharedKeepsMessages", "mvn is not in PATH: install"},
 		"maven is offline": {map[string]string{"java": javaWorks, "mvn": mavenFails}, "TestSharedKeepsMessages", "unknown host: install"},

@@ -14,10 +14,12 @@ import (
 
 // guard runs a program and sees that it does not outlive us. It becomes the program; the subshell it leaves
 // behind waits on descriptor 3, of which we hold the other end. A line there says that the program is over.
-// The end of it without a line says that we are gone: it kills the program and removes its directory.
+// The end of it without a line says that we are gone: it kills the program and removes its directory. If the
+// program is suspended then, the kernel sends both of them SIGHUP.
 const guard = `
 dir=$1; shift
 (
+	trap '' HUP
 	if ! read -r over <&3; then
 		kill -9 "$$"
 		for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$$" || break; sleep 0.1; done

@@ -55,7 +55,7 @@ func OwnWith(tb testing.TB, opts Options) *Server {
 	maps.Copy(own, opts.Properties)
 	opts.Properties = own
 	s, err := Start(tb.Context(), opts)
-	demand(tb, err, "; this test kills its broker, so that LEAT_KAFKA does not help")
+	demand(tb, err, ownHint)
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			tb.Logf("the broker's log is in %s", s.keepLog())
@@ -64,6 +64,16 @@ func OwnWith(tb testing.TB, opts Options) *Server {
 	})
 	return s
 }
+
+// Need ends a test as Own does where no server can be had, and starts none: for tests whose child processes
+// call Start.
+func Need(tb testing.TB) {
+	tb.Helper()
+	_, err := fetch(tb.Context())
+	demand(tb, err, ownHint)
+}
+
+const ownHint = "; this test has a broker of its own, so that LEAT_KAFKA does not help"
 
 // demand ends a test that has no server, and says what else would help.
 func demand(tb testing.TB, err error, hint string) {
