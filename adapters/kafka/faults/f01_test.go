@@ -1,0 +1,54 @@
+package faults_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/leat-go/leat/internal/kafkatest"
+	"github.com/leat-go/leat/leattest"
+)
+
+// F1: consumers are killed in the middle of their work. Nothing is lost, no key is inverted, and what is
+// repeated is at most the window for each kill and partition.
+func TestF1(t *testing.T) {
+	rng, seed := random(t)
+	addr := kafkatest.Shared(t).Addr()
+	n, kills := of(3000, 20_000), of(3, 20)
+	const partitions, consumers = 4, 2
+	p := newPlace(t, addr, partitions)
+	p.Window = 100
+	ps := parcels(n, 200)
+	group := []*consumer{p.start(t), p.start(t)}
+	published, worst := 0, time.Duration(0)
+	for kill := range kills {
+		more := (n - published) / (kills - kill)
+		p.publish(t, ps[published:published+more])
+		published += more
+		goal := published - 1 - rng.IntN(more) // in the middle of what was just published
+		until(t, time.Minute, "effects go on", func() bool { return different(p.effects(t)) >= goal })
+		victim := rng.IntN(consumers)
+		group[victim].kill()
+		killed, before := time.Now(), different(p.effects(t))
+		group[victim] = p.start(t)
+		until(t, 15*time.Second, "the group goes on after a kill", func() bool {
+			now := different(p.effects(t))
+			return now > before || now == published
+		})
+		worst = max(worst, time.Since(killed))
+	}
+	until(t, time.Minute, "everything has its effect", func() bool { return different(p.effects(t)) == len(ps) })
+	for _, c := range group {
+		c.stop(t)
+	}
+	lines := p.effects(t)
+	repeats := p.book(lines)
+	if most := kills * p.Window * partitions / consumers; repeats > most {
+		t.Errorf("%d effects were repeated, more than the window of %d for each of the partitions of %d kills", repeats, p.Window, kills)
+	}
+	if left := p.left(t); left != 0 {
+		t.Errorf("%d messages are left", left)
+	}
+	p.deadLetters(t)
+	p.ledger.Check(t, seed)
+	t.Logf("%d messages, %d kills: %d repeated; at most %v until somebody went on. %s", len(ps), kills, repeats, worst.Round(time.Millisecond), leattest.Replay(t, seed))
+}

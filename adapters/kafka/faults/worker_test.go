@@ -1,0 +1,168 @@
+package faults_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leat-go/leat/adapters/kafka"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/endpoint"
+	"github.com/leat-go/leat/flow"
+	"github.com/leat-go/leat/translator"
+)
+
+// jobVariable holds the job of a process that a test starts: this test binary, once more.
+const jobVariable = "LEAT_FAULTS_JOB"
+
+// A job is a consumer in a process of its own.
+type job struct {
+	Addr, Group, In string
+	Out             string // "": its effects are lines of the file
+	Effects         string // a file that every consumer appends to
+	Instance        string // a static member, and with Out exactly once
+	Dead            string
+	Window          int
+}
+
+// workers are how many messages of a partition a consumer works on at once.
+const workers = 16
+
+// sessionTimeout is short, so that tests are.
+const sessionTimeout = 2 * time.Second
+
+// A parcel is what is published: the n-th of its key.
+type parcel struct {
+	ID  string `json:"id"`
+	Key string `json:"key"`
+	N   int    `json:"n"`
+}
+
+// work is the process: a flow until SIGTERM. It returns the exit code.
+func work(text string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return complain(err)
+	}
+	if err := j.run(ctx); err != nil {
+		return complain(err)
+	}
+	return 0
+}
+
+func complain(err error) int {
+	_, _ = fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+func (j job) run(ctx context.Context) error {
+	c := kafka.Cluster{Brokers: []string{j.Addr}}
+	pub, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: c, TransactionTimeout: 5 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pub.Close() }()
+	sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{
+		Cluster: c, Group: j.Group, Instance: j.Instance, Window: j.Window,
+		SessionTimeout: sessionTimeout, HeartbeatInterval: 300 * time.Millisecond, DrainTimeout: 5 * time.Second, RebalanceTimeout: 10 * time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Close() }()
+	f, err := j.flow()
+	if err != nil {
+		return err
+	}
+	h, err := f.Start(context.WithoutCancel(ctx), pub, sub)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-h.Done():
+		return h.Err()
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return h.Drain(drain)
+}
+
+func (j job) flow() (*flow.Flow, error) {
+	policy := flow.Policy{Attempts: 3, DeadLetter: channel.Topic[[]byte](j.Dead)}
+	in := channel.Topic[parcel](j.In)
+	if j.Out != "" {
+		return flow.New("relay", flow.Step("copy", in, translator.Map(func(p parcel) (parcel, error) { return p, nil }, channel.Topic[parcel](j.Out))),
+			policy, flow.ExactlyOnce(), flow.Group(j.Group))
+	}
+	file, err := os.OpenFile(j.Effects, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return flow.New("effects", flow.Step("note", in, endpoint.Do(func(ctx context.Context, p parcel) error {
+		if ctx.Err() != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "a context had ended:", context.Cause(ctx))
+		}
+		work := time.NewTimer(time.Millisecond) // so that there is something to interrupt
+		<-work.C
+		_, err := fmt.Fprintf(file, "%s %s %d\n", p.ID, p.Key, p.N) // one write: whole lines, whoever else writes
+		return err
+	})), policy, flow.Group(j.Group), flow.Workers(workers))
+}
+
+// A consumer is a job's process.
+type consumer struct {
+	*exec.Cmd
+	ended chan error
+}
+
+// start begins a process, which ends with the test at the latest.
+func (j job) start(t *testing.T) *consumer {
+	t.Helper()
+	text, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &consumer{exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]), make(chan error, 1)}
+	c.Env = append(os.Environ(), jobVariable+"="+string(text))
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c.ended <- c.Wait()
+		close(c.ended)
+	}()
+	t.Cleanup(func() { c.kill() })
+	return c
+}
+
+// kill is kill -9.
+func (c *consumer) kill() {
+	_ = c.Process.Kill()
+	<-c.ended
+}
+
+// stop asks the process to end, and wants it to do so in good order.
+func (c *consumer) stop(t *testing.T) {
+	t.Helper()
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-c.ended:
+		if err != nil {
+			t.Errorf("a consumer that was asked to stop: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("a consumer does not stop when it is asked to")
+	}
+}
