@@ -4,6 +4,7 @@
 //	go run .                            # all rows, about three minutes
 //	go run . -rows 'hops|alone'         # some
 //	go run . -rounds 11 -time 3s        # longer, on a machine that others use too
+//	go run . -rows kafka -rounds 3      # those about Kafka, which is started for it
 //	go run . -json                      # for machines
 //
 // A must that is missed is marked in the table. The program fails only where a row could not be measured: a

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -28,7 +29,9 @@ type cluster struct {
 	client  sarama.Client // for topics
 	admin   sarama.ClusterAdmin
 	prefix  string
-	made    int
+	made    atomic.Int64
+
+	filling sync.Mutex
 	filled  map[[2]int]string // topics by messages and partitions
 }
 
@@ -89,8 +92,7 @@ func (k *cluster) close() error {
 
 // name gives a name that nothing else in the cluster has.
 func (k *cluster) name(of string) string {
-	k.made++
-	return k.prefix + of + "-" + strconv.Itoa(k.made)
+	return k.prefix + of + "-" + strconv.FormatInt(k.made.Add(1), 10)
 }
 
 // topic makes an empty topic, and returns when it can be written and read.
@@ -135,6 +137,8 @@ func (k *cluster) remove(topics ...string) error {
 
 // with gives a topic of messages 0 to n, which everybody reads and nobody changes.
 func (k *cluster) with(ctx context.Context, n, partitions int) (string, error) {
+	k.filling.Lock()
+	defer k.filling.Unlock()
 	name, ok := k.filled[[2]int{n, partitions}]
 	if ok {
 		return name, nil
@@ -227,10 +231,10 @@ func (k *cluster) holds(ctx context.Context, n int, topics ...string) error {
 			}
 		}
 	}
-	for unread > 0 || l.done() < int64(n) {
+	for unread > 0 || l.came() < int64(n) {
 		got := c.PollFetches(ctx)
 		if err := got.Err(); err != nil {
-			return fmt.Errorf("%d of %d messages are on %s: %w", l.done(), n, strings.Join(topics, ", "), errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("%d of %d messages are on %s: %w", l.came(), n, strings.Join(topics, ", "), errors.Join(context.Cause(ctx), err))
 		}
 		got.EachRecord(func(r *kgo.Record) {
 			if r.Offset == ends[r.Topic][r.Partition]-1 {
@@ -248,8 +252,8 @@ func (k *cluster) holds(ctx context.Context, n int, topics ...string) error {
 		})
 		select {
 		case <-l.over:
-			if l.err != nil {
-				return l.err
+			if err := l.wrong(); err != nil {
+				return err
 			}
 		default:
 		}

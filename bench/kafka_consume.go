@@ -31,7 +31,7 @@ func (k *cluster) reads(partitions int, ordered bool, begin beginner) opener {
 		}
 		return measure.Load{
 			Ready: func(ctx context.Context, n int) (err error) {
-				before += l.done()
+				before += l.came()
 				if l = newLedger(n); ordered {
 					l.watch()
 				}
@@ -46,7 +46,7 @@ func (k *cluster) reads(partitions int, ordered bool, begin beginner) opener {
 				end = e
 				return l.wait(until)
 			},
-			Done:  func() int64 { return before + l.done() },
+			Done:  func() int64 { return before + l.came() },
 			Check: func(context.Context) error { return l.check() },
 			Close: stop,
 		}, nil

@@ -85,7 +85,7 @@ func (k *cluster) started(ctx context.Context, group string, parts ...flow.Part)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := ourPublisher(k)
+	p, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: k.ours(), TransactionalID: group})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,12 +154,14 @@ func sent(f interface{ Counts() map[string]flow.Counts }) func() int64 {
 }
 
 // flowRelay is the flow's own engine.
-func flowRelay(ctx context.Context, k *cluster, r *route) (func() int64, func() error, error) {
-	h, end, err := k.started(ctx, r.group, r.parts()...)
-	if err != nil {
-		return nil, nil, err
+func flowRelay(parts ...flow.Part) relay {
+	return func(ctx context.Context, k *cluster, r *route) (func() int64, func() error, error) {
+		h, end, err := k.started(ctx, r.group, append(r.parts(), parts...)...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return sent(h), end, nil
 	}
-	return sent(h), end, nil
 }
 
 // routerRelay is the flow in a Watermill router.

@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/bench/measure"
+	"github.com/leat-go/leat/flow"
 )
 
 // A route is a way from one topic to three, by what is in a message.
@@ -108,9 +109,23 @@ func pipelineRow(k *cluster) measure.Row {
 		Ceiling: &measure.Contestant{Name: "sarama, consumer group and AsyncProducer", Open: k.relays(rawRelay)},
 		Rival:   &measure.Contestant{Name: "watermill-kafka on a Watermill router", Count: rivals, Open: k.relays(rivalRelay)},
 		Ours: []measure.Ours{
-			{Contestant: measure.Contestant{Name: "flow.Run", Open: k.relays(flowRelay)}, Must: measure.Must{Ceiling: 0.8}},
+			{Contestant: measure.Contestant{Name: "flow.Run", Open: k.relays(flowRelay())}, Must: measure.Must{Ceiling: 0.8}},
 			{Contestant: measure.Contestant{Name: "AddTo", Open: k.relays(routerRelay)}, Must: measure.Must{Ceiling: 0.45}},
 		},
+	}
+}
+
+// exactlyOnceRow is the same with transactions, beside ours without.
+func exactlyOnceRow(k *cluster) measure.Row {
+	return measure.Row{
+		Name:    "Kafka, pipeline, exactly once",
+		Needs:   k.need,
+		Count:   enough,
+		Ceiling: &measure.Contestant{Name: "flow.Run, at least once", Open: k.relays(flowRelay())},
+		Ours: []measure.Ours{{
+			Contestant: measure.Contestant{Name: "flow.Run, flow.ExactlyOnce", Open: k.relays(flowRelay(flow.ExactlyOnce()))},
+			Must:       measure.Must{Ceiling: 0.5},
+		}},
 	}
 }
 

@@ -23,9 +23,10 @@ type ledger struct {
 	again atomic.Int64
 	keys  []keyState // where order is watched; else nil
 
-	end  sync.Once
 	over chan struct{} // closed when all have come, or one of them is wrong
-	err  error         // once over is closed
+	mu   sync.Mutex
+	done bool
+	err  error // the first
 }
 
 // A keyState is what the last message of a key came to.
@@ -89,29 +90,44 @@ func (l *ledger) during(body []byte, work func()) {
 	l.mark(body)
 }
 
-// finish ends the run, with an error or without.
+// finish ends the run, with an error or without. What is wrong behind its end is for check.
 func (l *ledger) finish(err error) {
-	l.end.Do(func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
 		l.err = err
+	}
+	if !l.done {
+		l.done = true
 		close(l.over)
-	})
+	}
+}
+
+// wrong is what ended the run.
+func (l *ledger) wrong() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // wait waits until all have come.
 func (l *ledger) wait(ctx context.Context) error {
 	select {
 	case <-l.over:
-		return l.err
+		return l.wrong()
 	case <-ctx.Done():
 		return fmt.Errorf("%d of %d messages have not come: %w", l.left.Load(), l.n, context.Cause(ctx))
 	}
 }
 
-// done counts those that have come.
-func (l *ledger) done() int64 { return int64(l.n) - l.left.Load() }
+// came counts those that have come.
+func (l *ledger) came() int64 { return int64(l.n) - l.left.Load() }
 
-// check says what came again.
+// check says what was wrong, and what came again.
 func (l *ledger) check() error {
+	if err := l.wrong(); err != nil {
+		return err
+	}
 	if again := l.again.Load(); again > 0 {
 		return fmt.Errorf("%w: %d of %d", errAgain, again, l.n)
 	}

@@ -57,8 +57,8 @@ func TestLedgerSeesDisorder(t *testing.T) {
 		l := newLedger(n).watch()
 		l.during(body(1), func() {})
 		l.during(body(0), func() {})
-		if l.done() != 2 || l.err != nil {
-			t.Fatalf("%d done, %v; want 2", l.done(), l.err)
+		if l.came() != 2 || l.wrong() != nil {
+			t.Fatalf("%d done, %v; want 2", l.came(), l.wrong())
 		}
 	})
 	t.Run("one of its key was before", func(t *testing.T) {

@@ -20,15 +20,15 @@ func TestFlags(t *testing.T) {
 	if f.options.Rounds != 5 || f.options.Time != time.Second || f.json || !f.rows.MatchString("anything") {
 		t.Errorf("without flags: %+v", f)
 	}
-	f, err = parse([]string{"-rounds", "7", "-time", "20ms", "-json", "-rows", "hops|alone", "-seed", "3"}, io.Discard)
+	f, err = parse([]string{"-rounds", "7", "-time", "20ms", "-json", "-rows", "HOPS|alone", "-seed", "3", "-cpuprofile", "dir"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.options.Rounds != 7 || f.options.Time != 20*time.Millisecond || f.options.Seed != 3 || !f.json {
+	if f.options.Rounds != 7 || f.options.Time != 20*time.Millisecond || f.options.Seed != 3 || f.options.Profile != "dir" || !f.json {
 		t.Errorf("with flags: %+v", f)
 	}
 	if !f.rows.MatchString("two hops") || f.rows.MatchString("aggregate") {
-		t.Errorf("-rows hops|alone is %v", f.rows)
+		t.Errorf("-rows HOPS|alone is %v", f.rows)
 	}
 	for _, c := range []struct{ args, want string }{
 		{"-rows (", "-rows"},

@@ -28,6 +28,7 @@ func kafkaRows(k *cluster, ids *identities) []measure.Row {
 		millisecondRow(k),
 		tenMillisecondsRow(k),
 		pipelineRow(k),
+		exactlyOnceRow(k),
 	}
 }
 

@@ -75,6 +75,9 @@ func TestContestantsDoTheirWork(t *testing.T) {
 		}
 		for name, c := range contestants(&r) {
 			t.Run(r.Name+"/"+name, func(t *testing.T) {
+				if r.Needs != nil {
+					t.Parallel() // most of it is waiting for a group
+				}
 				ctx := soon(t)
 				l, err := c.Open(ctx)
 				if err != nil {
@@ -149,7 +152,7 @@ func TestRowsAreMeasured(t *testing.T) {
 // The musts are the project's; an edit of a row must not lose them.
 func TestMusts(t *testing.T) {
 	got := map[string]measure.Must{}
-	for _, r := range allRows(different, nil) {
+	for _, r := range allRows(different, &cluster{}) {
 		for _, o := range r.Ours {
 			got[r.Name+": "+o.Name] = o.Must
 		}
@@ -158,6 +161,17 @@ func TestMusts(t *testing.T) {
 		"in memory, two hops, strict order, 64 messages under way: AddTo":                             {Rival: 1.8},
 		"in memory, two hops, strict order, a publisher that never waits: flow.Run":                   {Rival: 3},
 		"in memory, the channel alone, publish to ack, 64 messages under way: memory.Broker, Ordered": {Rival: 4, Allocations: 7},
+
+		"Kafka, publish, one caller that waits for each batch of 100: kafka.Publisher":        {Ceiling: 0.8, Rival: 12},
+		"Kafka, publish, one caller that waits for each batch of 1000: kafka.Publisher":       {Ceiling: 0.8},
+		"Kafka, publish, 64 callers, each waits for one message: kafka.Publisher":             {Ceiling: 0.8},
+		"Kafka, consume, a handler that does nothing: flow.Run":                               {Ceiling: 0.6},
+		"Kafka, consume, a handler that does nothing: Subscribe":                              {Ceiling: 0.6},
+		"Kafka, consume, a handler of 1ms, 4 partitions, 1,000 keys: flow.Run, 256 workers":   {Rival: 30},
+		"Kafka, consume, a handler of 10ms, 1 partition, 1,000 keys: flow.Run, 1,000 workers": {Rival: 100},
+		"Kafka, pipeline: read, route by content, publish, acknowledge: flow.Run":             {Ceiling: 0.8},
+		"Kafka, pipeline: read, route by content, publish, acknowledge: AddTo":                {Ceiling: 0.45},
+		"Kafka, pipeline, exactly once: flow.Run, flow.ExactlyOnce":                           {Ceiling: 0.5},
 	} {
 		if got[name] != want {
 			t.Errorf("%s: must %+v, want %+v", name, got[name], want)
