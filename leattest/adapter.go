@@ -39,8 +39,9 @@ type AdapterSettings struct {
 	Drain  time.Duration // the DrainTimeout; never 0
 	// Create has Topics make what is missing.
 	Create bool
-	// Restarts tells that Restart will be called: the broker must be this subtest's own.
-	Restarts bool
+	// Crashes tells that Crash will be called: a member should soon count as dead. Restarts tells the same
+	// of Restart: the broker must be this subtest's own.
+	Crashes, Restarts bool
 }
 
 // An AdapterEnv is a broker, and ways to reach it. Nil and zero fields are what there is not.
@@ -57,7 +58,8 @@ type AdapterEnv struct {
 	Restart func()
 	// Foreign puts a record on a topic that is no message to this adapter, and gives its bytes.
 	Foreign func(topic string) []byte
-	// Outage has every publish to the topic fail, from now on or no longer.
+	// Outage has every publish of a message without a key to the topic fail, from now on or no longer. What
+	// has a key is not published there meanwhile.
 	Outage func(topic string, down bool)
 	// Again says how often a message was delivered before, by its context or metadata.
 	Again func(m *message.Message) int
@@ -97,9 +99,7 @@ func Adapter(t *testing.T, spec AdapterSpec) {
 		spec.Patience = 30 * time.Second
 	}
 	var runs []adapterCase
-	t.Run("offers", func(t *testing.T) {
-		spec.in(t, func(t *testing.T) { runs = spec.choose(newAdapterTest(t, &spec, AdapterSettings{})) })
-	})
+	spec.in(t, func(t *testing.T) { runs = spec.choose(newAdapterTest(t, &spec, AdapterSettings{})) })
 	slices.SortStableFunc(runs, func(a, b adapterCase) int { // those that measure run alone, before the others
 		switch {
 		case a.alone == b.alone:

@@ -253,7 +253,7 @@ func testAdapterPoison(x *adapterTest) {
 func testAdapterFlowOutage(x *adapterTest) {
 	f := x.flow(x.topic(1))
 	f.do = func(m channel.Message[string]) error {
-		if m.Key() == "poison" {
+		if m.Body == "poison" {
 			return channel.Permanent(errors.New("poison"))
 		}
 		return nil
@@ -262,7 +262,7 @@ func testAdapterFlowOutage(x *adapterTest) {
 	x.env.Outage(f.dead, true)
 	pub := f.books.Publisher(x.publisher())
 	_, h, stop := f.start(Engine)
-	x.publish(pub, f.in, bodies([]*message.Message{note("poison", "poison")})...)
+	x.publish(pub, f.in, bodies([]*message.Message{note("poison", "")})...)
 	x.await("received the poison", func() bool { return h.Counts()["do"].Received == 1 })
 	for i := range 2 {
 		x.publish(pub, f.in, bodies(notes(10, fmt.Sprint("healthy-", i), keyNames(10)...))...)
@@ -306,10 +306,10 @@ func testAdapterFlowForeign(x *adapterTest) {
 	}
 }
 
-// The broker is killed and comes back, twice, under load. Publishers fail or wait, and nothing that they
+// The broker is killed and comes back under load. Publishers fail or wait, and nothing that they
 // were told is published is lost; flows go on by themselves, one on its engine and one on a router.
 func testAdapterReconnect(x *adapterTest) {
-	const publishers, restarts, between = 3, 2, 60
+	const publishers, between = 3, 60
 	in := x.topic(3)
 	flows := []*adapterFlow{x.flow(in), x.flow(in)}
 	pub := x.publisher()
@@ -343,10 +343,8 @@ func testAdapterReconnect(x *adapterTest) {
 		return func() bool { return int64(flows[0].done()) >= n && int64(flows[1].done()) >= n }
 	}
 	x.await("through with messages before the broker dies", through(between))
-	for range restarts {
-		x.within("restarted the broker", x.env.Restart)
-		x.await("through with messages after the broker came back", through(published.Load()+between))
-	}
+	x.within("restarted the broker", x.env.Restart)
+	x.await("through with messages after the broker came back", through(published.Load()+between))
 	enough()
 	x.within("ended every publisher", all.Wait)
 	x.await("through with everything", through(published.Load()))
@@ -355,7 +353,7 @@ func testAdapterReconnect(x *adapterTest) {
 		x.within("stopped a flow", stops[i])
 		f.books.Accounts(handles[i].Counts())
 		if v := f.books.Verdict(); !v.Zero() {
-			x.Errorf("the broker was killed %d times: %v", restarts, v)
+			x.Errorf("the broker was killed and came back: %v", v)
 		}
 	}
 }
