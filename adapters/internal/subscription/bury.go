@@ -16,7 +16,7 @@ import (
 func (w *worker) bury(f failure) bool {
 	o := w.letter(&w.rec, &f)
 	for n := 1; ; n++ {
-		if w.isEnding() {
+		if w.isEnding() { // a nack then says nothing against the message: handlers nack when they are stopped
 			return false
 		}
 		sent, err := w.send(o)
@@ -64,8 +64,7 @@ func (w *worker) send(o *adapters.Outgoing) (sent bool, err error) {
 		return true, o.Err
 	case <-w.forced:
 		ctx.end(w.errLost())
-	case <-w.claim.Context().Done():
-		ctx.end(context.Cause(w.claim.Context()))
+	case <-w.claim.Context().Done(): // and ctx with it
 	}
 	return false, nil
 }

@@ -39,6 +39,7 @@ func stageOf(t *testing.T) stage {
 	s := stage{post: c.Publish.(*post)}
 	rs := rec("taken.1", "taken.2", "paused.1", "paused.2", "buried.1", "buried.2", "refused.1", "refused.2")
 	rs[4].Again, rs[6].Again = 2, 2
+	rs[0].Context = context.Background() // and not one that ends with the claim's
 	s.rig = deliver(t, c, claimOf(adapters.KeyOrdered, rs...))
 	ms := s.get(t, "taken.1", "paused.1", "buried.1", "refused.1")
 	s.taken = ms[0]
@@ -160,23 +161,64 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// A nack while all ends says nothing against the message: it is given back, and is no attempt.
+// A nack while all ends says nothing against the message: it is given back, and is no attempt. So it is
+// when both come at once.
 func TestNackWhileDraining(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &post{}
-		rs := rec("a.1", "a.2")
-		rs[0].Again = 2
-		r := deliver(t, letters(p), claimOf(adapters.KeyOrdered, rs...))
-		m := r.next(t, "a.1")
-		r.stop()
-		synctest.Wait()
-		m.Nack()
-		r.over(t, true)
-		r.claim.did(t, "", "a.1 a.2")
-		if p.ids() != "" {
-			t.Errorf("published %s", p.ids())
-		}
-	})
+	for n := range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			p := &post{}
+			rs := rec("a.1", "a.2")
+			rs[0].Again = 2
+			r := deliver(t, letters(p), claimOf(adapters.KeyOrdered, rs...))
+			m := r.next(t, "a.1")
+			r.stop()
+			if n == 0 {
+				synctest.Wait()
+			}
+			m.Nack()
+			r.over(t, true)
+			r.claim.did(t, "", "a.1 a.2")
+			if p.ids() != "" {
+				t.Errorf("published %s", p.ids())
+			}
+		})
+	}
+}
+
+// All ends at once, though Next may be slow to say so.
+func TestSlowNext(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := stageOf(t)
+			s.claim.mu.Lock()
+			s.claim.late = make(chan struct{})
+			s.claim.mu.Unlock()
+			if lost {
+				s.claim.revoke(errRevoked)
+			} else {
+				s.stop()
+			}
+			s.none(t)
+			go func() { // a reader that waits
+				select {
+				case m := <-s.out:
+					t.Errorf("%s is offered", m.UUID)
+				case <-s.done:
+				}
+			}()
+			synctest.Wait()
+			s.result()
+			if lost {
+				s.claim.did(t, "", "")
+			} else {
+				s.taken.Ack()
+				s.gave(t, "paused.1", "paused.2", "refused.1", "refused.2", "offered.1", "offered.2", "taken.2", "buried.2")
+			}
+			s.over(t, false)
+			close(s.claim.late)
+			s.over(t, true)
+		})
+	}
 }
 
 // When Drain is over what is in flight is given back, its context ends with the reason, and an
@@ -215,8 +257,20 @@ func TestEndsBeforeItBegins(t *testing.T) {
 			claim := &lastRun{fakeClaim: claimOf(order, rec("a.1", "a.2", "a.3")...)}
 			defer claim.revoke(nil)
 			out := make(chan *message.Message)
-			(&Config{}).Deliver(t.Context(), claim, out)
+			defer close(out)
+			go func() { // a reader that waits
+				for m := range out {
+					t.Errorf("%v: %s is offered", order, m.UUID)
+				}
+			}()
+			ctx, stop := context.WithCancel(t.Context())
+			synctest.Wait()
+			(&Config{}).Deliver(ctx, claim, out)
 			claim.did(t, "", "a.1 a.2 a.3")
+
+			stop()
+			(&Config{}).Deliver(ctx, claim, out)
+			claim.did(t, "", "a.1 a.2 a.3 a.1 a.2 a.3")
 
 			claim = &lastRun{fakeClaim: claimOf(order, rec("a.1", "a.2", "a.3")...)}
 			claim.revoke(errRevoked)

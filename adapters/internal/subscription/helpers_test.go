@@ -44,6 +44,7 @@ type fakeClaim struct {
 	runs     [][]string // of Finish
 	wake     chan struct{}
 	onFinish func()
+	late     chan struct{} // Next is slow to tell that it is over, if there is one
 }
 
 func claimOf(order adapters.Order, rs ...adapters.Record) *fakeClaim {
@@ -62,6 +63,9 @@ func (c *fakeClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
 		switch {
 		case c.ctx.Err() != nil || c.given.Err() != nil || c.closed:
 			c.mu.Unlock()
+			if c.late != nil {
+				<-c.late
+			}
 			return run, errClosed
 		case len(c.records) > 0 && (c.window == 0 || c.open < c.window):
 			n := min(len(c.records), cap(run)-len(run))

@@ -253,6 +253,29 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// Their dead letters do not wait for each other, within bounds.
+func TestUnreadableTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &post{hold: make(chan struct{})}
+		claim := claimOf(adapters.Ordered)
+		for range 2 * buriers {
+			rs := rec("1")
+			rs[0].Err = channel.ErrDecode
+			claim.records = append(claim.records, rs...)
+		}
+		deliver(t, letters(p), claim)
+		synctest.Wait()
+		if n := len(p.all()); n != buriers {
+			t.Errorf("%d dead letters are under way at once", n)
+		}
+		close(p.hold)
+		synctest.Wait()
+		if n := len(claim.finished); n != 2*buriers {
+			t.Errorf("%d are finished", n)
+		}
+	})
+}
+
 // Without a dead letter what is no message is parked: never offered, never finished, said aloud once.
 func TestParked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -121,6 +121,15 @@ func TestUnordered(t *testing.T) {
 		r.claim.add(rec("6", "7", "8")...) // a.2 is still out
 		r.get(t, "6")
 	})
+	synctest.Test(t, func(t *testing.T) { // one after the other, with one worker that rested and is busy again
+		r := deliver(t, Config{Lanes: 2}, claimOf(adapters.Unordered, rec("1")...))
+		r.next(t, "1").Ack()
+		for _, id := range []string{"2", "3"} {
+			synctest.Wait()
+			r.claim.add(rec(id)...)
+			r.next(t, id)
+		}
+	})
 }
 
 // Workers are as many as messages are in flight, not as there are messages, also after pauses.

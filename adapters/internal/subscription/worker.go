@@ -88,9 +88,6 @@ func (w *worker) deliver(again int) fate {
 	case <-m.Acked():
 	case <-m.Nacked():
 		ctx.end(nil)
-		if w.isEnding() { // handlers nack when they are stopped: that is no failure of the message
-			return back
-		}
 		return nacked
 	case <-w.ending:
 		return w.drain(m, ctx)
