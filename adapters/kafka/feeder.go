@@ -148,11 +148,9 @@ func (p *Publisher) disconnect() {
 func (p *Publisher) results() {
 	const many = 256
 	successes, failures := p.producer.Successes(), p.producer.Errors()
-	batch := make([]*pending, 0, many)
+	batch, told := make([]answer, 0, many), make([]*pending, many)
 	take := func(m *sarama.ProducerMessage, err error) {
-		x := m.Metadata.(*pending) //nolint:forcetypeassert // It is what the feeder gave.
-		x.err = err
-		batch = append(batch, x)
+		batch = append(batch, answer{m.Metadata.(*pending), err}) //nolint:forcetypeassert // It is what the feeder gave.
 	}
 	for successes != nil || failures != nil {
 		select {
@@ -182,24 +180,31 @@ func (p *Publisher) results() {
 				break more
 			}
 		}
-		p.answered(batch)
+		p.answered(batch, told[:0])
 		clear(batch)
+		clear(told[:len(batch)])
 		batch = batch[:0]
 	}
 }
 
-// answered settles messages that the client has answered for.
-func (p *Publisher) answered(ps []*pending) {
-	n := len(ps)
-	told := ps[:0]
-	for _, x := range ps {
-		if x.state.CompareAndSwap(given, settled) { // else its sender was told long ago
-			told = append(told, x)
+// An answer is the client's. It is not written into the message before that is ours to settle: it may just
+// be given up.
+type answer struct {
+	of  *pending
+	err error
+}
+
+// answered settles messages that the client has answered for. told is where it lists those.
+func (p *Publisher) answered(as []answer, told []*pending) {
+	for _, a := range as {
+		if a.of.state.CompareAndSwap(given, settled) { // else its sender was told long ago
+			a.of.err = a.err
+			told = append(told, a.of)
 		}
 	}
 	p.mu.Lock()
 	full := p.inside >= inClient
-	p.inside -= n
+	p.inside -= len(as)
 	for _, x := range told {
 		p.line.remove(x)
 	}
@@ -233,11 +238,13 @@ func (p *Publisher) tell(ps []*pending) {
 		done(outs)
 	}
 	for _, x := range ps {
-		if x.stop == nil {
+		switch {
+		case x.kept:
+		case x.stop == nil:
 			x.recycle()
-			continue
+		default:
+			x.stop() // whoever watches may know it still
 		}
-		x.stop() // whoever watches may know it still
 	}
 }
 
@@ -272,7 +279,8 @@ func (p *Publisher) expire(x *pending, why error) {
 }
 
 // giveUp settles a message that the feeder or the client may still have: it is not used again. It reports
-// false if it is settled already.
+// false if it is settled already. It does not look at stop: a context that has ended comes here before
+// watch has returned.
 func (x *pending) giveUp(why error) bool {
 	switch {
 	case x.state.CompareAndSwap(queued, settled):
@@ -282,9 +290,7 @@ func (x *pending) giveUp(why error) bool {
 	default:
 		return false
 	}
-	if x.stop == nil {
-		x.stop = func() bool { return false }
-	}
+	x.kept = true
 	return true
 }
 
@@ -299,6 +305,9 @@ func (p *Publisher) late() {
 		next := x.next
 		if x.giveUp(why) { // with the lock held: what is in the line is no other message yet
 			p.line.remove(x)
+			if x.stop != nil {
+				x.stop()
+			}
 			old = append(old, x)
 		}
 		x = next

@@ -75,7 +75,7 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 	for _, t := range topics {
 		f.known[t] = map[int32]bool{}
 	}
-	if err = f.look(true); err != nil {
+	if err = f.look(ctx, true); err != nil {
 		f.stop(err)
 	} else {
 		f.reached(1)
@@ -118,14 +118,14 @@ func (f *follower) refresh() {
 			f.log.Warn("looking for new partitions", "topics", f.topics, "error", err)
 			continue
 		}
-		if err := f.look(false); err != nil {
+		if err := f.look(f.ctx, false); err != nil {
 			f.log.Warn("reading new partitions", "topics", f.topics, "error", err)
 		}
 	}
 }
 
 // look begins to read the partitions that are not read yet. Those that come later are read from their start.
-func (f *follower) look(first bool) error {
+func (f *follower) look(ctx context.Context, first bool) error {
 	for _, topic := range f.topics {
 		partitions, err := f.client.Partitions(topic)
 		if err != nil {
@@ -135,13 +135,23 @@ func (f *follower) look(first bool) error {
 			if f.known[topic][p] {
 				continue
 			}
-			if err := f.read(topic, p, first); err != nil {
+			err := f.read(topic, p, first)
+			for n := 1; first && isYoung(err) && n <= 10 && sleep(ctx, pause(20*time.Millisecond, time.Second, n)); n++ {
+				err = f.read(topic, p, first)
+			}
+			if err != nil {
 				return fmt.Errorf("topic %q, partition %d: %w", topic, p, err)
 			}
 			f.known[topic][p] = true
 		}
 	}
 	return nil
+}
+
+// isYoung reports whether an error may be that of a new partition: it has a leader before that knows of it.
+func isYoung(err error) bool {
+	return errors.Is(err, sarama.ErrNotLeaderForPartition) || errors.Is(err, sarama.ErrLeaderNotAvailable) ||
+		errors.Is(err, sarama.ErrUnknownTopicOrPartition)
 }
 
 // read claims a partition.

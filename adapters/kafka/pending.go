@@ -23,6 +23,7 @@ type pending struct {
 	since      time.Time
 	prev, next *pending    // in the list of what is not settled
 	stop       func() bool // ends the watch of its context; nil: it has none
+	kept       bool        // it was given up, and somebody may know it still; of whoever settled it
 
 	err  error
 	out  *adapters.Outgoing // of a Send
