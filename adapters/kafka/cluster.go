@@ -91,13 +91,11 @@ func (c *Cluster) config() (*sarama.Config, error) {
 	s.Net.ReadTimeout = c.ReadTimeout
 	s.Net.WriteTimeout = c.ReadTimeout
 	s.Metadata.AllowAutoTopicCreation = false
+	s.Metadata.Full = false // of the topics in use only
 	s.Metadata.Retry.Max = 5
 	s.Metadata.Retry.BackoffFunc = backoff(50*time.Millisecond, time.Second)
-	s.Metadata.Timeout = c.DialTimeout
-	if c.Dial != nil {
-		s.Net.Proxy.Enable = true
-		s.Net.Proxy.Dialer = dialer{c}
-	}
+	s.Net.Proxy.Enable = true
+	s.Net.Proxy.Dialer = dialer{c}
 	if c.TLS != nil {
 		t, err := c.TLS.config()
 		if err != nil {
@@ -119,7 +117,14 @@ type dialer struct{ c *Cluster }
 func (d dialer) Dial(network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.c.DialTimeout)
 	defer cancel()
-	return d.c.Dial(ctx, network, address)
+	return d.c.dial(ctx, network, address)
+}
+
+func (c *Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.Dial != nil {
+		return c.Dial(ctx, network, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address) //nolint:wrapcheck // It names the address.
 }
 
 // connect makes a client. Within DialTimeout it has one, or an error that names the brokers.
@@ -129,7 +134,7 @@ func (c *Cluster) connect(ctx context.Context, s *sarama.Config) (sarama.Client,
 			sarama.MaxDecompressedBatchSize = maxExpanded
 		}
 	})
-	if err := c.reach(ctx); err != nil {
+	if err := c.reach(ctx, s); err != nil {
 		return nil, err
 	}
 	client, err := sarama.NewClient(c.Brokers, s)
@@ -144,31 +149,38 @@ const maxExpanded = 16 << 20
 
 var limitExpansion sync.Once
 
-// reach sees that one broker at least takes connections.
-func (c *Cluster) reach(ctx context.Context) error {
+// reach sees that one broker at least talks to us: that it answers, and takes what TLS and SASL say.
+func (c *Cluster) reach(ctx context.Context, s *sarama.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, c.DialTimeout)
 	defer cancel()
-	dial := c.Dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
+	probe := *s
+	probe.Net.ReadTimeout = c.DialTimeout
 	results := make(chan error, len(c.Brokers))
-	for _, b := range c.Brokers {
+	for _, address := range c.Brokers {
 		go func() {
-			conn, err := dial(ctx, "tcp", b)
+			b := sarama.NewBroker(address)
+			err := b.Open(&probe)
 			if err == nil {
-				_ = conn.Close()
+				_, err = b.Connected() // waits until it is, or is not
+			}
+			_ = b.Close()
+			if err != nil {
+				err = fmt.Errorf("%s: %w", address, err)
 			}
 			results <- err
 		}()
 	}
 	var errs []error
 	for range c.Brokers {
-		err := <-results
-		if err == nil {
-			return nil
+		select {
+		case err := <-results:
+			if err == nil {
+				return nil
+			}
+			errs = append(errs, err)
+		case <-ctx.Done():
+			return c.unreachable(fmt.Errorf("no answer within Cluster.DialTimeout: %w", context.Cause(ctx)))
 		}
-		errs = append(errs, err)
 	}
 	return c.unreachable(errors.Join(errs...))
 }

@@ -109,6 +109,7 @@ func (p *Publisher) connect() error {
 	if err != nil {
 		return err
 	}
+	line := newLifeline(conf)
 	client, err := p.conf.Cluster.connect(context.Background(), conf)
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func (p *Publisher) connect() error {
 		return p.conf.Cluster.unreachable(err)
 	}
 	p.mu.Lock()
-	p.client, p.producer = client, producer
+	p.client, p.producer, p.lifeline = client, producer, line
 	p.mu.Unlock()
 	p.read.Go(p.results)
 	return nil
@@ -137,6 +138,7 @@ func (p *Publisher) disconnect() {
 		return
 	}
 	if left > 0 {
+		p.lifeline.cut.Store(true)
 		_ = p.client.Close()
 	}
 	p.producer.AsyncClose()

@@ -37,6 +37,7 @@ type Publisher struct {
 	// The feeder's, until it has ended.
 	client   sarama.Client
 	producer sarama.AsyncProducer
+	lifeline *lifeline
 	known    map[string]bool // topics that exist
 	read     sync.WaitGroup  // the reader of results
 

@@ -25,9 +25,9 @@ func (p *Publisher) Ensure(ctx context.Context, topics []string) error {
 	return ensure(ctx, &p.conf.Cluster, conf, p.conf.Create, topics)
 }
 
-// exists sees once that a topic exists, if the publisher is to make those that do not. It is the feeder's.
+// exists sees once that a topic exists, or makes it. It is the feeder's.
 func (p *Publisher) exists(topic string) error {
-	if p.conf.Create == nil || p.known[topic] {
+	if p.known[topic] {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.conf.Cluster.ReadTimeout)

@@ -23,6 +23,8 @@ type transactions struct {
 	id       string
 	fenced   error
 	client   sarama.Client
+	lifeline *lifeline
+	known    map[string]bool      // topics that exist
 	producer sarama.AsyncProducer // nil: the next transaction makes one
 	read     *sync.WaitGroup      // the reader of its results
 	gone     sync.WaitGroup       // producers thrown away that are still closing
@@ -62,6 +64,9 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	}
 	if err := t.ready(ctx, p, parts); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := t.exist(ctx, p, outs); err != nil {
+		return t.abort(outs, err)
 	}
 	if err := t.send(ctx, p.conf.TransactionTimeout, outs); err != nil {
 		return t.abort(outs, err)
@@ -192,6 +197,7 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, parts []*part)
 	conf.Producer.Transaction.Timeout = p.conf.TransactionTimeout
 	conf.Producer.Transaction.Retry.Max = 30
 	conf.Producer.Transaction.Retry.BackoffFunc = backoff(2*time.Millisecond, 300*time.Millisecond)
+	line := newLifeline(conf)
 	client, err := p.conf.Cluster.connect(ctx, conf)
 	if err != nil {
 		return err
@@ -201,7 +207,7 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, parts []*part)
 		_ = client.Close()
 		return fmt.Errorf("transactional id %q: %w", t.id, err)
 	}
-	t.client, t.producer, t.read = client, producer, &sync.WaitGroup{}
+	t.client, t.producer, t.lifeline, t.read = client, producer, line, &sync.WaitGroup{}
 	t.read.Go(func() {
 		for x := range producer.Successes() {
 			answered(x, nil)
@@ -226,6 +232,23 @@ func (p *Publisher) transactionalID(parts []*part) (string, error) {
 	}
 	return "", wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
 		"or give the SubscriberConfig an Instance, and it is made of group and instance")
+}
+
+// exist sees once that topics exist, or makes them.
+func (t *transactions) exist(ctx context.Context, p *Publisher, outs []*adapters.Outgoing) error {
+	for _, o := range outs {
+		if t.known[o.Topic] {
+			continue
+		}
+		if err := ensureBy(ctx, t.client, p.conf.Create, []string{o.Topic}); err != nil {
+			return err
+		}
+		if t.known == nil {
+			t.known = map[string]bool{}
+		}
+		t.known[o.Topic] = true
+	}
+	return nil
 }
 
 // errUnanswered is why a transaction is aborted, and its producer thrown away.
@@ -275,7 +298,9 @@ func answered(m *sarama.ProducerMessage, err error) {
 	if err != nil {
 		all.failed.CompareAndSwap(nil, &failure{x.out, err})
 	}
-	x.recycle()
+	if err == nil { // as in tell
+		x.recycle()
+	}
 	if all.left.Add(-1) == 0 {
 		close(all.through)
 	}
@@ -387,6 +412,7 @@ func (t *transactions) discard() {
 	if producer == nil {
 		return
 	}
+	t.lifeline.cut.Store(true)
 	t.gone.Go(func() {
 		_ = client.Close()
 		producer.AsyncClose()

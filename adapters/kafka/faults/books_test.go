@@ -72,15 +72,22 @@ func (p parcel) message() *message.Message {
 	return m
 }
 
+func messages(ps []parcel) []*message.Message {
+	ms := make([]*message.Message, len(ps))
+	for i, x := range ps {
+		ms[i] = x.message()
+	}
+	return ms
+}
+
 // publish publishes parcels in batches, and what fails again until it does not.
 func (p *place) publish(t *testing.T, ps []parcel) {
 	t.Helper()
 	const many = 500
 	for len(ps) > 0 {
 		n := min(many, len(ps))
-		ms := make([]*message.Message, n)
-		for i, x := range ps[:n] {
-			ms[i] = x.message()
+		ms := messages(ps[:n])
+		for _, x := range ps[:n] {
 			p.ledger.Tried(x.ID, x.Key)
 		}
 		if err := p.pub.Publish(p.In, ms...); err != nil {
@@ -145,8 +152,18 @@ func (p *place) book(lines []string) (repeats int) {
 	return repeats
 }
 
-// left is how many messages of a topic the group has not committed.
+// left is how many messages of the topic the group has not committed.
 func (p *place) left(t *testing.T) (n int64) {
+	t.Helper()
+	until(t, time.Minute, "the broker tells what the group has committed", func() (ok bool) {
+		n, ok = p.uncommitted(t)
+		return ok
+	})
+	return n
+}
+
+// uncommitted reports false while the broker cannot say.
+func (p *place) uncommitted(t *testing.T) (n int64, ok bool) {
 	t.Helper()
 	client, err := sarama.NewClient([]string{p.Addr}, sarama.NewConfig())
 	if err != nil {
@@ -162,17 +179,18 @@ func (p *place) left(t *testing.T) (n int64) {
 		all[i] = int32(i)
 	}
 	resp, err := admin.ListConsumerGroupOffsets(p.Group, map[string][]int32{p.In: all})
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || resp.Err != sarama.ErrNoError {
+		return 0, false
 	}
 	for _, i := range all {
 		end, err := client.GetOffset(p.In, i, sarama.OffsetNewest)
-		if err != nil {
-			t.Fatal(err)
+		block := resp.GetBlock(p.In, i)
+		if err != nil || block == nil || block.Err != sarama.ErrNoError {
+			return 0, false
 		}
-		n += end - max(resp.Blocks[p.In][i].Offset, 0)
+		n += end - max(block.Offset, 0)
 	}
-	return n
+	return n, true
 }
 
 // dead enters what is in the dead letter topic into the ledger.

@@ -44,9 +44,18 @@ func TestExactlyOnce(t *testing.T) {
 	for _, c := range group {
 		c.stop(t)
 	}
-	times := map[string]int{}
+	times, latest := map[string]int{}, map[string]int{}
+	of := map[string]parcel{}
+	for _, x := range ps {
+		of[x.ID] = x
+	}
 	for id := range committed(t, addr, p.Out) {
 		times[id]++
+		x := of[id]
+		if last, ok := latest[x.Key]; ok && x.N < last {
+			t.Errorf("%s, number %d of its key, comes after number %d", id, x.N, last)
+		}
+		latest[x.Key] = x.N
 	}
 	if len(times) != n {
 		t.Errorf("%d different messages are on the topic, want %d", len(times), n)

@@ -44,8 +44,11 @@ type parcel struct {
 	N   int    `json:"n"`
 }
 
-// work is the process: a flow until SIGTERM. It returns the exit code.
-func work(text string) int {
+// work takes a while, so that there is something to interrupt.
+func work() { <-time.NewTimer(time.Millisecond).C }
+
+// process is the process: a flow until SIGTERM. It returns the exit code.
+func process(text string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	var j job
@@ -100,8 +103,10 @@ func (j job) flow() (*flow.Flow, error) {
 	policy := flow.Policy{Attempts: 3, DeadLetter: channel.Topic[[]byte](j.Dead)}
 	in := channel.Topic[parcel](j.In)
 	if j.Out != "" {
-		return flow.New("relay", flow.Step("copy", in, translator.Map(func(p parcel) (parcel, error) { return p, nil }, channel.Topic[parcel](j.Out))),
-			policy, flow.ExactlyOnce(), flow.Group(j.Group))
+		return flow.New("relay", flow.Step("copy", in, translator.Map(func(p parcel) (parcel, error) {
+			work()
+			return p, nil
+		}, channel.Topic[parcel](j.Out))), policy, flow.ExactlyOnce(), flow.Group(j.Group), flow.Workers(workers))
 	}
 	file, err := os.OpenFile(j.Effects, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
@@ -111,8 +116,7 @@ func (j job) flow() (*flow.Flow, error) {
 		if ctx.Err() != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "a context had ended:", context.Cause(ctx))
 		}
-		work := time.NewTimer(time.Millisecond) // so that there is something to interrupt
-		<-work.C
+		work()
 		_, err := fmt.Fprintf(file, "%s %s %d\n", p.ID, p.Key, p.N) // one write: whole lines, whoever else writes
 		return err
 	})), policy, flow.Group(j.Group), flow.Workers(workers))
