@@ -58,11 +58,11 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 			return o.Err
 		}
 	}
-	parts, err := partsOf(finished)
+	stakes, err := stakesOf(finished)
 	if err != nil {
 		return err
 	}
-	if err := t.ready(ctx, p, parts); err != nil {
+	if err := t.ready(ctx, p, stakes); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
 	if err := t.exist(ctx, p, outs); err != nil {
@@ -71,7 +71,7 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	if err := t.send(ctx, p.conf.TransactionTimeout, outs); err != nil {
 		return t.abort(outs, err)
 	}
-	for _, x := range parts {
+	for _, x := range stakes {
 		if err := t.producer.AddOffsetsToTxnWithGroupMetadata(x.offsets(), x.metadata()); err != nil {
 			return t.abort(outs, err)
 		}
@@ -80,18 +80,18 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 		if isAborted(err) {
 			return t.abort(outs, err)
 		}
-		if err := t.resolve(ctx, p, parts, err); err != nil {
+		if err := t.resolve(ctx, p, stakes, err); err != nil {
 			return err
 		}
 	}
-	for _, x := range parts {
+	for _, x := range stakes {
 		x.settle()
 	}
 	return nil
 }
 
-// A part is what one member of a group has in a transaction.
-type part struct {
+// A stake is what one member of a group has in a transaction.
+type stake struct {
 	member   *member
 	session  sarama.ConsumerGroupSession
 	finished []adapters.Finished
@@ -101,8 +101,8 @@ type part struct {
 
 var errForeignClaim = errors.New("claim is not of a Kafka consumer group: give the flow a Subscriber of this package, with a group")
 
-// partsOf sorts what is finished by members, and refuses what is no longer theirs.
-func partsOf(finished []adapters.Finished) (parts []*part, err error) {
+// stakesOf sorts what is finished by members, and refuses what is no longer theirs.
+func stakesOf(finished []adapters.Finished) (stakes []*stake, err error) {
 	for _, f := range finished {
 		c, ok := f.Claim.(*claim)
 		if !ok {
@@ -115,20 +115,20 @@ func partsOf(finished []adapters.Finished) (parts []*part, err error) {
 		if c.isLost() {
 			return nil, fmt.Errorf("topic %q, partition %d: %w", c.topic, c.partition, adapters.ErrLost)
 		}
-		var x *part
-		for _, known := range parts {
+		var x *stake
+		for _, known := range stakes {
 			if known.member == m {
 				x = known
 			}
 		}
 		if x == nil {
 			m.mu.Lock()
-			x = &part{member: m, session: m.session}
+			x = &stake{member: m, session: m.session}
 			m.mu.Unlock()
 			if x.session == nil {
 				return nil, fmt.Errorf("topic %q, partition %d: %w", c.topic, c.partition, adapters.ErrLost)
 			}
-			parts = append(parts, x)
+			stakes = append(stakes, x)
 		}
 		if len(f.Records) == 0 {
 			continue
@@ -137,10 +137,10 @@ func partsOf(finished []adapters.Finished) (parts []*part, err error) {
 		x.claims = append(x.claims, c)
 		x.ends = append(x.ends, c.endOf(f.Records))
 	}
-	return parts, nil
+	return stakes, nil
 }
 
-func (x *part) offsets() map[string][]*sarama.PartitionOffsetMetadata {
+func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	all := map[string][]*sarama.PartitionOffsetMetadata{}
 	for i, c := range x.claims {
 		all[c.topic] = append(all[c.topic], &sarama.PartitionOffsetMetadata{Partition: c.partition, Offset: x.ends[i], LeaderEpoch: -1})
@@ -148,7 +148,7 @@ func (x *part) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	return all
 }
 
-func (x *part) metadata() *sarama.ConsumerGroupMetadata {
+func (x *stake) metadata() *sarama.ConsumerGroupMetadata {
 	m := &sarama.ConsumerGroupMetadata{
 		GroupID: x.member.conf.Group, MemberID: x.session.MemberID(), GenerationID: x.session.GenerationID(),
 	}
@@ -158,16 +158,16 @@ func (x *part) metadata() *sarama.ConsumerGroupMetadata {
 	return m
 }
 
-func (x *part) settle() {
+func (x *stake) settle() {
 	for i, c := range x.claims {
 		c.finishCommitted(x.finished[i].Records)
 	}
 }
 
 // ready makes the producer if there is none, and begins the transaction.
-func (t *transactions) ready(ctx context.Context, p *Publisher, parts []*part) error {
+func (t *transactions) ready(ctx context.Context, p *Publisher, stakes []*stake) error {
 	if t.producer == nil {
-		if err := t.connect(ctx, p, parts); err != nil {
+		if err := t.connect(ctx, p, stakes); err != nil {
 			return err
 		}
 	}
@@ -179,9 +179,9 @@ func (t *transactions) ready(ctx context.Context, p *Publisher, parts []*part) e
 }
 
 // connect makes a producer. It ends the transaction that an earlier one of the same name has left.
-func (t *transactions) connect(ctx context.Context, p *Publisher, parts []*part) error {
+func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stake) error {
 	if t.id == "" {
-		id, err := p.transactionalID(parts)
+		id, err := p.transactionalID(stakes)
 		if err != nil {
 			return err
 		}
@@ -221,11 +221,11 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, parts []*part)
 	return nil
 }
 
-func (p *Publisher) transactionalID(parts []*part) (string, error) {
+func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 	if p.conf.TransactionalID != "" {
 		return p.conf.TransactionalID, nil
 	}
-	for _, x := range parts {
+	for _, x := range stakes {
 		if c := x.member.conf; c.Instance != "" {
 			return c.Group + "-" + c.Instance, nil
 		}
@@ -343,10 +343,10 @@ func isAborted(err error) bool {
 // resolve finds out what became of a commit whose answer was lost: a new producer of the same name has the
 // broker finish or abort the transaction, and the group's offsets tell which it was. It tries until ctx ends
 // or the partitions are another's.
-func (t *transactions) resolve(ctx context.Context, p *Publisher, parts []*part, why error) error {
+func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stake, why error) error {
 	t.discard()
 	for n := 1; ; n++ {
-		committed, err := t.look(ctx, p, parts)
+		committed, err := t.look(ctx, p, stakes)
 		switch {
 		case err == nil && committed:
 			return nil
@@ -355,7 +355,7 @@ func (t *transactions) resolve(ctx context.Context, p *Publisher, parts []*part,
 		case errors.Is(err, adapters.ErrFenced):
 			return err
 		}
-		for _, x := range parts {
+		for _, x := range stakes {
 			for _, c := range x.claims {
 				if c.isLost() {
 					return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
@@ -369,13 +369,13 @@ func (t *transactions) resolve(ctx context.Context, p *Publisher, parts []*part,
 }
 
 // look asks whether the offsets of a transaction are committed.
-func (t *transactions) look(ctx context.Context, p *Publisher, parts []*part) (bool, error) {
+func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) (bool, error) {
 	if t.producer == nil {
-		if err := t.connect(ctx, p, parts); err != nil {
+		if err := t.connect(ctx, p, stakes); err != nil {
 			return false, t.fence(err)
 		}
 	}
-	for _, x := range parts {
+	for _, x := range stakes {
 		if len(x.claims) == 0 {
 			continue
 		}
