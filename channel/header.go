@@ -47,6 +47,9 @@ const (
 	// HeaderOnly makes a message be for one step (its scope, "flow/step") of those on its topic:
 	// a dead letter that was put back.
 	HeaderOnly = "leat-only"
+	// HeaderAttempt counts the deliveries of a message, this one included, in the metadata of every delivery by
+	// a plain subscription but the first.
+	HeaderAttempt = "leat-attempt"
 	// HeaderPutBack tells one putting back of a dead letter from the next.
 	HeaderPutBack = "leat-put-back"
 )
@@ -55,7 +58,7 @@ const (
 // This is the one list of headers that speak of one message only.
 func inherited(name string) bool {
 	switch name {
-	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal, HeaderMembers, HeaderMemberCount:
+	case HeaderContentType, HeaderSchema, HeaderHops, HeaderKey, HeaderOnly, HeaderPutBack, HeaderReason, HeaderOriginal, HeaderMembers, HeaderMemberCount, HeaderAttempt:
 		return false
 	}
 	return true

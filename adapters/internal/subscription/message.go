@@ -11,7 +11,7 @@ import (
 
 // HeaderAttempt counts the deliveries of a message, this one included, in the metadata of every delivery
 // but the first. It is never published and never read: whoever sends it says nothing.
-const HeaderAttempt = "leat-attempt"
+const HeaderAttempt = channel.HeaderAttempt
 
 // plain is a record as Watermill has it.
 func plain(r *adapters.Record) *message.Message {
