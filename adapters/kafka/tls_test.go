@@ -434,3 +434,25 @@ func TestTLSHandshakeEndsWithItsContext(t *testing.T) {
 		t.Errorf("the connection is left open: %v", err)
 	}
 }
+
+// A connection that comes to nothing is closed.
+func TestTLSClosesWhatItRefuses(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	dial, err := (&TLS{}).dial(func(context.Context, string, string) (net.Conn, error) { return near, nil }, slog.Default())
+	must(t, err)
+	var peer sync.WaitGroup
+	peer.Go(func() {
+		_, _ = far.Read(make([]byte, 4096))
+		_, _ = far.Write([]byte("220 mail.example"))
+		_, _ = io.Copy(io.Discard, far) // until it is closed, after an alert
+	})
+	if _, err := dial(t.Context(), "tcp", "kafka.example:9093"); err == nil || !strings.Contains(err.Error(), "does not look like a TLS handshake") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := near.Write(nil); !errors.Is(err, io.ErrClosedPipe) {
+		_ = near.Close()
+		t.Errorf("the connection is left open: %v", err)
+	}
+	peer.Wait()
+}
