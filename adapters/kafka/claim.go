@@ -57,6 +57,8 @@ type claim struct {
 type owner interface {
 	// finished says that a claim's finished prefix has grown by so much since the last commit.
 	finished(c *claim, uncommitted uint64)
+	// arrived says that the claim's partition is read.
+	arrived(c *claim)
 	// restart begins to read anew, behind what cannot be read.
 	restart()
 }
@@ -126,6 +128,8 @@ func (c *claim) Context() context.Context { return c.ctx }
 
 // Topic is documented at adapters.Claim.
 func (c *claim) Topic() string { return c.topic }
+
+func (c *claim) ailing() ailing { return ailing{c.topic, c.partition} }
 
 // Partition is which of the topic's partitions the claim is.
 func (c *claim) Partition() int32 { return c.partition }

@@ -36,7 +36,7 @@ func (m *member) commits(ended <-chan struct{}) {
 		}
 		m.mu.Unlock()
 		if err := m.commit(claims...); err != nil {
-			m.trouble(err)
+			m.health.trouble(ailing{}, err)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func (m *member) commitLast(c *claim) {
 			return
 		}
 		if c.isLost() || time.Now().After(until) {
-			m.trouble(fmt.Errorf("what it means is redelivered: %w", err))
+			m.log.Warn("finished messages are not committed: they are delivered again", "topic", c.topic, "partition", c.partition, "error", err)
 			return
 		}
 		_ = sleep(c.ctx, pause(20*time.Millisecond, 500*time.Millisecond, n))
@@ -112,6 +112,9 @@ func (m *member) commit(claims ...*claim) error {
 			u.claim.commit(u.n, u.offset)
 			m.tally.committed(u.claim, began)
 		}
+	}
+	if len(errs) == 0 {
+		m.health.well(ailing{})
 	}
 	return errors.Join(errs...)
 }

@@ -23,6 +23,7 @@ type follower struct {
 	consumer sarama.Consumer
 	log      *slog.Logger
 	tally    *tally
+	health   *health
 	own      func(adapters.Claim)
 	topics   []string
 
@@ -56,7 +57,7 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 		return nil, err
 	}
 	f := &follower{
-		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, own: own, topics: topics,
+		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, health: newHealth(s.conf.Cluster.Logger, &s.conf.Cluster), own: own, topics: topics,
 		ctx: context.WithoutCancel(ctx), stopping: make(chan struct{}), done: make(chan struct{}), caughtUp: caughtUp,
 		claims: map[*claim]*followed{}, known: map[string]map[int32]bool{},
 	}
@@ -87,6 +88,7 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 			f.log.Warn("closing a consumer without a group", "error", err)
 		}
 		_ = client.Close()
+		f.health.end()
 		s.forget(f)
 		close(f.done)
 	}()
@@ -218,7 +220,7 @@ func (f *follower) trouble(c *claim, err error) {
 		f.stop(fmt.Errorf("%w: %w", ErrRefused, err))
 		return
 	}
-	f.log.Warn("Kafka consumer in trouble, it goes on trying", "topic", c.topic, "partition", c.partition, "error", err)
+	f.health.trouble(c.ailing(), err)
 }
 
 // finished lets the window move on: there is nothing to commit.
@@ -279,6 +281,9 @@ func (f *follower) chase(c *claim) {
 		}
 	}
 }
+
+// arrived says that a partition is read.
+func (f *follower) arrived(c *claim) { f.health.well(c.ailing()) }
 
 // restart is for members of groups: a follower ends at what it cannot read.
 func (*follower) restart() {}

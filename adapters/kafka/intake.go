@@ -37,6 +37,7 @@ func (c *claim) intake() {
 				break more
 			}
 		}
+		c.owner.arrived(c)
 		c.enqueue(run)
 		clear(run)
 		if !ok {

@@ -23,6 +23,7 @@ type member struct {
 	group  sarama.ConsumerGroup
 	log    *slog.Logger
 	tally  *tally
+	health *health
 
 	ctx  context.Context //nolint:containedctx // The parent of claims' contexts.
 	kick chan struct{}   // holds a token: commit now
@@ -39,7 +40,6 @@ type member struct {
 	session sarama.ConsumerGroupSession // nil: none
 	end     context.CancelCauseFunc     // ends the session
 	why     error                       // the member ends; nil: it goes on
-	failing map[string]bool             // what was logged since things were well
 	fatal   error                       // why it cannot go on
 }
 
@@ -64,9 +64,10 @@ func newMember(ctx context.Context, conf *SubscriberConfig, t *tally) (*member, 
 		_ = client.Close()
 		return nil, fmt.Errorf("consumer group %q: %w", conf.Group, err)
 	}
+	log := conf.Cluster.Logger.With("group", conf.Group)
 	return &member{
 		conf: conf, client: client, group: group, tally: t, ctx: context.WithoutCancel(ctx),
-		log:  conf.Cluster.Logger.With("group", conf.Group),
+		log: log, health: newHealth(log, &conf.Cluster),
 		kick: make(chan struct{}, 1), stopping: make(chan struct{}), done: make(chan struct{}), reads: map[string]*reading{}, claims: map[*claim]struct{}{},
 	}, nil
 }
@@ -99,7 +100,7 @@ func (m *member) run() {
 			failures = 0
 		}
 		failures++
-		m.trouble(fmt.Errorf("reading topics %v: %w", topics, err))
+		m.health.trouble(ailing{}, fmt.Errorf("reading topics %v: %w", topics, err))
 		_ = sleep(ctx, pause(50*time.Millisecond, time.Second, failures))
 	}
 	if err := m.group.Close(); err != nil {
@@ -109,6 +110,7 @@ func (m *member) run() {
 	all.Wait()
 	m.looking.Wait()
 	_ = m.client.Close()
+	m.health.end()
 	close(m.done)
 }
 
@@ -224,7 +226,7 @@ func (m *member) Setup(s sarama.ConsumerGroupSession) error {
 	m.session = s
 	stopped, end := m.why, m.end
 	m.mu.Unlock()
-	m.well()
+	m.health.recovered()
 	m.tally.rebalanced()
 	if stopped != nil {
 		end(stopped)
@@ -284,6 +286,9 @@ func (m *member) enter(c *claim) *reading {
 	return r
 }
 
+// arrived says that a partition is read.
+func (m *member) arrived(c *claim) { m.health.well(c.ailing()) }
+
 // leave ends a claim: what is finished is committed while the partition is still this member's.
 func (m *member) leave(c *claim) {
 	c.stop(channel.ErrStopped)
@@ -292,6 +297,7 @@ func (m *member) leave(c *claim) {
 	m.mu.Lock()
 	delete(m.claims, c)
 	m.mu.Unlock()
+	m.health.well(c.ailing()) // another's trouble now
 	m.tally.released(c)
 }
 
@@ -330,36 +336,11 @@ func (s groupSource) resume() {
 // errors reads what the client has to say until the group is closed.
 func (m *member) errors() {
 	for err := range m.group.Errors() {
-		m.trouble(err)
-		m.refusals(err)
-	}
-}
-
-// trouble logs an error, once until things are well again.
-func (m *member) trouble(err error) {
-	const most = 64 // of texts with numbers in them there is no end
-	text := err.Error()
-	m.mu.Lock()
-	told := m.failing[text] || len(m.failing) >= most
-	if !told {
-		if m.failing == nil {
-			m.failing = map[string]bool{}
+		var about ailing
+		if e, ok := errors.AsType[*sarama.ConsumerError](err); ok {
+			about = partOf(e)
 		}
-		m.failing[text] = true
-	}
-	m.mu.Unlock()
-	if !told {
-		m.log.Warn("Kafka consumer in trouble, it goes on trying", "error", err)
-	}
-}
-
-// well says so if there was trouble.
-func (m *member) well() {
-	m.mu.Lock()
-	was := len(m.failing)
-	m.failing = nil
-	m.mu.Unlock()
-	if was > 0 {
-		m.log.Info("Kafka consumer reads again")
+		m.health.trouble(about, err)
+		m.refusals(err)
 	}
 }
