@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -78,4 +79,18 @@ func (w *wire) fault(kind string, attributes map[string]any, streams ...string) 
 			}
 		}
 	})
+}
+
+// twoLines fails the test unless the log has, behind its first lines, one that trouble began and one that it
+// ended.
+func (w *wire) twoLines(before int) {
+	w.t.Helper()
+	ls := w.log.all()[before:]
+	if len(ls) == 2 && ls[0].level == slog.LevelWarn && ls[1].level == slog.LevelInfo {
+		return
+	}
+	for _, l := range ls {
+		w.t.Log(l.level, l.text)
+	}
+	w.t.Errorf("%d lines in the log, want one as trouble begins and one as it ends", len(ls))
 }

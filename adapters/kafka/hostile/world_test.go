@@ -316,9 +316,9 @@ func (d *diary) all() []line {
 // page is a diary as a slog.Handler.
 type page struct{ d *diary }
 
-func (page) Enabled(context.Context, slog.Level) bool { return true }
-func (p page) WithAttrs([]slog.Attr) slog.Handler     { return p }
-func (p page) WithGroup(string) slog.Handler          { return p }
+func (page) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (p page) WithAttrs([]slog.Attr) slog.Handler         { return p }
+func (p page) WithGroup(string) slog.Handler              { return p }
 
 func (p page) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message

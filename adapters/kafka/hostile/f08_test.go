@@ -1,0 +1,50 @@
+package hostile_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+)
+
+// F8: connections stay open and nothing comes through, in one direction or in both. It is noticed within the
+// read timeout, logged once as it begins and once as it ends, and nothing is lost or there twice.
+func TestHalfOpen(t *testing.T) {
+	const readTimeout = time.Second
+	for name, streams := range map[string][]string{"both ways": {"upstream", "downstream"}, "answers": {"downstream"}, "requests": {"upstream"}} {
+		t.Run(name, func(t *testing.T) {
+			_, seed := random(t)
+			addr := broker(t)
+			w := newWire(t, addr)
+			r := newRelay(t, addr, w.cluster(addr, readTimeout))
+			n, rounds := 0, of(1, 10)
+			for round := range rounds {
+				publish(t, &r.books, r.pub, r.in, notes(fmt.Sprint("before-", round), 100, 20)...)
+				n += 100
+				until(t, time.Minute, "all is well", func() bool { return r.effects.Load() == int64(n) })
+				before := len(w.log.all())
+				heal := w.fault("timeout", map[string]any{"timeout": 0}, streams...)
+				defer heal()
+				begun := time.Now()
+				sent := make(chan struct{})
+				go func() {
+					defer close(sent)
+					publish(t, &r.books, r.pub, r.in, notes(fmt.Sprint("during-", round), 100, 20)...)
+				}()
+				n += 100
+				// A request that was sent just before has its whole time, and what comes next is to be dialled.
+				until(t, 2*readTimeout, "the connection counts as dead", func() bool { return w.dialled(begun) })
+				noticed := time.Since(begun)
+				until(t, 10*readTimeout, "the trouble is logged", func() bool { return len(w.log.all()) > before })
+				heal()
+				healed := time.Now()
+				<-sent
+				until(t, time.Minute, "all is well again", func() bool { return r.effects.Load() == int64(n) })
+				t.Logf("noticed after %v, well %v after the end", noticed, time.Since(healed))
+				until(t, time.Minute, "that is logged", func() bool { ls := w.log.all(); return ls[len(ls)-1].level == slog.LevelInfo })
+				w.twoLines(before)
+			}
+			r.close(seed, n)
+		})
+	}
+}
