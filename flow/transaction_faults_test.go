@@ -1,0 +1,602 @@
+package flow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/adapters/memory"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/flow"
+	"github.com/leat-go/leat/translator"
+)
+
+// A thief is a Subscriber whose claims can be lost: by topic.
+type thief struct {
+	message.Subscriber
+
+	mu   sync.Mutex
+	lose map[string]context.CancelCauseFunc
+}
+
+type stolen struct {
+	adapters.Claim
+
+	ctx context.Context
+}
+
+func (c stolen) Context() context.Context { return c.ctx }
+func (c stolen) Unwrap() adapters.Claim   { return c.Claim }
+
+func (s *thief) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
+	return s.Subscriber.(adapters.Claims).Claim(ctx, topics, func(c adapters.Claim) {
+		ctx, cancel := context.WithCancelCause(c.Context())
+		defer cancel(nil)
+		s.mu.Lock()
+		s.lose[c.Topic()] = cancel
+		s.mu.Unlock()
+		own(stolen{c, ctx})
+	})
+}
+
+// steal has the claim of a topic lost.
+func (s *thief) steal(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lose[topic](adapters.ErrLost)
+}
+
+// With a claim that is lost a transaction comes to nothing: what was of it is given back, and the others
+// are committed without it.
+func TestExactlyOnceALostClaim(t *testing.T) {
+	for _, early := range []bool{true, false} { // the claim knows before the transaction fails, or a second later
+		t.Run(fmt.Sprint("early ", early), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { lostClaim(t, early) })
+		})
+	}
+}
+
+func lostClaim(t *testing.T, early bool) {
+	t.Helper()
+	s := &thief{lose: map[string]context.CancelCauseFunc{}}
+	v := &vault{T: t, bank: &bank{}, Sub: func(sub message.Subscriber) message.Subscriber {
+		s.Subscriber = sub
+		return s
+	}}
+	gone := false
+	v.fail = func(_ int, finished []adapters.Finished, _ []*adapters.Outgoing) error {
+		for _, f := range finished {
+			if f.Claim.Topic() == "sorted" {
+				if !gone {
+					gone = true
+					if early {
+						s.steal("sorted")
+					} else {
+						time.AfterFunc(time.Second, func() { s.steal("sorted") })
+					}
+				}
+				return fmt.Errorf("fenced off: %w", adapters.ErrLost)
+			}
+		}
+		return nil
+	}
+	c := &caller{}
+	v.run(quick(), flow.Step("a", arrivals, c.block()), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
+	if err := v.h.Pause("a"); err != nil { // so that both are in one transaction
+		t.Fatal(err)
+	}
+	v.give("sorted", "", "s1", "s2")
+	v.give("arrivals", "", "p1", "p2")
+	if err := v.h.Resume("a"); err != nil {
+		t.Fatal(err)
+	}
+	v.wait(500 * time.Millisecond)
+	equal(t, "of the claim that is kept", v.parcels("stickers"), []string{"p1", "p2"})
+	v.wait(10 * time.Second)
+	if got := v.parcels("others"); len(got) != 0 {
+		t.Errorf("of the claim that is lost: %v", got)
+	}
+	v.give("arrivals", "", "p3")
+	v.wait(time.Second)
+	equal(t, "afterwards", v.parcels("stickers"), []string{"p1", "p2", "p3"})
+	if v.left("arrivals") != 0 || v.left("sorted") != 2 {
+		t.Errorf("left are %d and %d, want 0 and 2", v.left("arrivals"), v.left("sorted"))
+	}
+	v.is("a", "received=3 sent=3")
+	v.is("b", "received=0 returned=2")
+	// Whoever has the claim now does the work.
+	v.stop()
+	other := &vault{T: t, Broker: v.Broker}
+	other.run(quick(), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
+	other.wait(time.Minute)
+	equal(t, "by the next owner", other.parcels("others"), []string{"s1", "s2"})
+	other.stop()
+}
+
+// A publisher that was replaced ends the flow, with an error that says so; nothing is finished.
+func TestExactlyOnceFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{}}
+		v.fail = func(call int, _ []adapters.Finished, _ []*adapters.Outgoing) error {
+			if call > 1 {
+				return fmt.Errorf("id x: %w", adapters.ErrFenced)
+			}
+			return nil
+		}
+		v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+		feed := must(flow.Into(v.h, arrivals))(t)
+		v.give("arrivals", "", "p1")
+		v.wait(time.Second)
+		v.give("arrivals", "", numbered(2, 5)...)
+		inTime(t, "the flow", func() { <-v.h.Done() })
+		if err := v.h.Err(); !errors.Is(err, adapters.ErrFenced) || !errors.Is(err, flow.ErrFlow) {
+			t.Errorf("the flow ended with %v", err)
+		}
+		equal(t, "sent", v.parcels("stickers"), []string{"p1"})
+		if n := v.left("arrivals"); n != 4 {
+			t.Errorf("%d are left, want 4", n)
+		}
+		if v.calls != 2 {
+			t.Errorf("%d transactions, want 2: none after the one that says so", v.calls)
+		}
+		if err := feed(t.Context(), "p9", parcel{}); !errors.Is(err, channel.ErrStopped) {
+			t.Errorf("a feed afterwards gives %v", err)
+		}
+		v.is("a", "received=1 sent=1 returned=4")
+	})
+}
+
+// Stop commits what is computed up to the first message that waits, and gives back the rest.
+func TestExactlyOnceStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &caller{fail: func(id string, _ int) error {
+			if id == "p3" {
+				return errFlaky
+			}
+			return nil
+		}}
+		v := &vault{T: t, bank: &bank{took: 100 * time.Millisecond}}
+		v.run(flow.Policy{Backoff: flow.Fixed(time.Hour), DeadLetter: dead}, flow.Workers(4), flow.Step("a", arrivals, c.block()))
+		v.give("arrivals", "", numbered(1, 10)...)
+		v.wait(50 * time.Millisecond) // the first transaction is under way
+		began := time.Now()
+		v.stop()
+		if d := time.Since(began); d > 200*time.Millisecond {
+			t.Errorf("Stop took %v", d)
+		}
+		equal(t, "sent", v.parcels("stickers"), []string{"p1", "p2"})
+		if n := v.left("arrivals"); n != 8 {
+			t.Errorf("%d are left, want 8", n)
+		}
+		v.is("a", "received=2 sent=2 retries=1 returned=8")
+		next := &vault{T: t, Broker: v.Broker}
+		next.run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+		next.wait(time.Minute)
+		equal(t, "after the next run", next.parcels("stickers"), numbered(1, 10))
+		next.stop()
+	})
+}
+
+// Stop does not wait for a broker that is down: what cannot be committed is given back.
+func TestExactlyOnceStopWhileTheBrokerIsDown(t *testing.T) {
+	for _, hangs := range []bool{true, false} {
+		t.Run(fmt.Sprint("hangs ", hangs), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := &vault{T: t, bank: &bank{}, Broker: &memory.Broker{DrainTimeout: 5 * time.Second}}
+				defer v.Broker.Close()
+				limit := time.Duration(0)
+				if hangs {
+					v.took, limit = time.Hour, 5*time.Second
+				} else {
+					v.fail = func(int, []adapters.Finished, []*adapters.Outgoing) error { return errWire }
+				}
+				v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+				v.give("arrivals", "", numbered(1, 5)...)
+				v.wait(10 * time.Second)
+				began := time.Now()
+				inTime(t, "Stop", v.stop)
+				if d := time.Since(began); d > limit {
+					t.Errorf("Stop took %v, want %v at most", d, limit)
+				}
+				if got := v.on("stickers"); len(got) != 0 || v.left("arrivals") != 5 {
+					t.Errorf("sent %v, left %d", got, v.left("arrivals"))
+				}
+				v.is("a", "received=0 returned=5")
+			})
+		})
+	}
+}
+
+// Drain waits for retries and for the commit of what comes behind them, until its context ends.
+func TestExactlyOnceDrain(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		t.Run(fmt.Sprint("down ", down), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := &vault{T: t, bank: &bank{}, Broker: &memory.Broker{DrainTimeout: 2 * time.Hour}}
+				defer v.Broker.Close()
+				v.fail = func(call int, _ []adapters.Finished, _ []*adapters.Outgoing) error {
+					if down || call < 4 {
+						return errWire
+					}
+					return nil
+				}
+				c := &caller{fail: func(id string, attempt int) error {
+					if id == "p2" && attempt < 3 {
+						return errFlaky
+					}
+					return nil
+				}}
+				v.run(flow.Policy{Backoff: flow.Fixed(time.Minute), DeadLetter: dead}, flow.Step("a", arrivals, c.block()))
+				v.give("arrivals", "", numbered(1, 5)...)
+				v.wait(10 * time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				err := v.h.Drain(ctx)
+				if down {
+					if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "5 at step a") || v.left("arrivals") != 5 {
+						t.Errorf("Drain gives %v, left are %d", err, v.left("arrivals"))
+					}
+					return
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				equal(t, "sent", v.parcels("stickers"), numbered(1, 5))
+				v.is("a", "received=5 sent=5 retries=2")
+			})
+		})
+	}
+}
+
+// A paused flow takes nothing; what it has taken is committed.
+func TestExactlyOncePauseAndResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := (&vault{T: t, bank: &bank{took: time.Second}}).run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+		v.give("arrivals", "", "p1")
+		v.wait(0)
+		if err := v.h.Pause("a"); err != nil {
+			t.Fatal(err)
+		}
+		v.give("arrivals", "", "p2", "p3") // one read is under way, and holds what it gets
+		v.wait(time.Hour)
+		equal(t, "paused", v.parcels("stickers"), []string{"p1"})
+		if err := v.h.Resume("a"); err != nil {
+			t.Fatal(err)
+		}
+		v.wait(time.Hour)
+		equal(t, "resumed", v.parcels("stickers"), numbered(1, 3))
+		if err := v.h.Pause("a"); err != nil {
+			t.Fatal(err)
+		}
+		v.give("arrivals", "", "p4")
+		v.wait(time.Hour)
+		v.stop()
+		if n := v.left("arrivals"); n != 1 {
+			t.Errorf("%d are left of what was read while paused, want 1", n)
+		}
+	})
+}
+
+// Two flows on one broker, one of them behind the other, and two groups on one topic: each sees every
+// message, once.
+func TestExactlyOnceTwoFlows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{}
+		defer b.Close()
+		first := &vault{T: t, Broker: b, Name: "first"}
+		first.run(quick(), flow.Step("a", arrivals, forwarder()), flow.Step("other", arrivals, translator.Map(stick, channel.Topic[sticker]("own")), flow.Group("own")))
+		second := &vault{T: t, Broker: b, Name: "second"}
+		second.run(quick(), flow.Step("b", sorted, translator.Map(stick, stickers)))
+		third := &vault{T: t, Broker: b, Name: "third"}
+		third.run(quick(), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("third"))))
+		ids := numbered(1, 500)
+		first.give("arrivals", "", ids...)
+		first.wait(time.Minute)
+		equal(t, "second", second.parcels("stickers"), ids)
+		equal(t, "third", third.parcels("third"), ids)
+		equal(t, "group of its own", first.parcels("own"), ids)
+		for _, v := range []*vault{first, second, third} {
+			v.stop()
+		}
+	})
+}
+
+// forwarder sends parcels on to sorted.
+func forwarder() block[parcel] {
+	return block[parcel]{func(m channel.Message[parcel]) (channel.Result, error) {
+		return channel.Send(channel.To(sorted, m.Body)), nil
+	}, channel.Shape{Pattern: "Forwarder", Outlets: []channel.Outlet{channel.Out("", sorted)}}}
+}
+
+// What several steps see is finished after all of them.
+func TestExactlyOnceSeveralStepsOnATopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &caller{fail: func(id string, attempt int) error {
+			switch {
+			case id == "p2" && attempt < 3:
+				return errFlaky
+			case id == "p4":
+				return channel.Permanent(errFlaky)
+			}
+			return nil
+		}}
+		drops := block[parcel]{func(channel.Message[parcel]) (channel.Result, error) { return channel.Drop("not for us"), nil }, channel.Shape{}}
+		v := (&vault{T: t}).run(quick(), flow.Workers(3), flow.Step("a", arrivals, c.block()),
+			flow.Step("b", arrivals, translator.Map(stick, channel.Topic[sticker]("others"))), flow.Step("c", arrivals, drops))
+		v.give("arrivals", "", numbered(1, 5)...)
+		v.wait(500 * time.Millisecond)
+		equal(t, "sent by b, while a waits", v.parcels("others"), []string{"p1"})
+		if n := v.left("arrivals"); n != 4 {
+			t.Errorf("%d are left, want 4", n)
+		}
+		v.wait(time.Minute)
+		equal(t, "sent by a", v.parcels("stickers"), []string{"p1", "p2", "p3", "p5"})
+		equal(t, "sent by b", v.parcels("others"), numbered(1, 5))
+		v.is("a", "received=5 sent=4 dead=1 retries=2")
+		v.is("b", "received=5 sent=5")
+		v.is("c", "received=5 dropped(not for us)=5")
+		if n := v.left("arrivals"); n != 0 {
+			t.Errorf("%d are left", n)
+		}
+		// One of a record's works is given back: all of it comes again, and nothing of it went out.
+		c.fail = func(string, int) error { return errFlaky }
+		v.give("arrivals", "", "p6", "p7")
+		v.wait(0)
+		v.stop()
+		equal(t, "sent by b", v.parcels("others"), numbered(1, 5))
+		if n := v.left("arrivals"); n != 2 {
+			t.Errorf("%d are left, want 2", n)
+		}
+		for name, n := range map[string]int64{"a": 2, "b": 2, "c": 2} {
+			if got := v.h.Counts()[name].Returned; got != n {
+				t.Errorf("step %s gave back %d, want %d", name, got, n)
+			}
+		}
+	})
+}
+
+// Two steps one behind the other, over a topic that holds less than a transaction has: the second makes
+// the room that the first waits for, though there is one transaction at a time.
+func TestExactlyOnceOverFullTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{Bound: 3}
+		v := &vault{T: t, Broker: b}
+		defer b.Close()
+		v.run(quick(), flow.Step("a", arrivals, forwarder()), flow.Step("b", sorted, block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
+			return channel.Done(), nil
+		}, channel.Shape{}}))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			v.give("arrivals", "", numbered(1, 500)...)
+		}()
+		inTime(t, "500 messages", func() { <-done })
+		v.wait(time.Minute)
+		v.is("a", "received=500 sent=500")
+		v.is("b", "received=500 done=500")
+	})
+}
+
+// What goes in circles and finds its own topic full dies, as without transactions; else it makes the room
+// that it needs itself.
+func TestExactlyOnceInCircles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{Bound: 2}
+		v := &vault{T: t, Broker: b}
+		defer b.Close()
+		split := block[parcel]{func(m channel.Message[parcel]) (channel.Result, error) {
+			p := m.Body
+			if p.N++; p.N > 3 {
+				return channel.Done(), nil
+			}
+			return channel.Send(channel.To(arrivals, p)), nil
+		}, channel.Shape{Outlets: []channel.Outlet{channel.Out("", arrivals)}}}
+		v.run(quick(), flow.Step("a", arrivals, split))
+		v.give("arrivals", "", numbered(1, 2)...)
+		v.wait(time.Minute)
+		if got := v.h.Counts()["a"]; got.Done != 2 || got.Sent != 6 || got.Dead != 0 {
+			t.Errorf("round and round: %v", got)
+		}
+		v.stop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{Bound: 2}
+		v := &vault{T: t, Broker: b}
+		defer b.Close()
+		twice := block[parcel]{func(m channel.Message[parcel]) (channel.Result, error) {
+			return channel.Send(channel.To(arrivals, m.Body), channel.To(arrivals, m.Body)), nil
+		}, channel.Shape{Outlets: []channel.Outlet{channel.Out("", arrivals)}}}
+		v.run(quick(), flow.MaxHops(8), flow.Step("a", arrivals, twice))
+		v.give("arrivals", "", "p1")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		inTime(t, "the circle", func() {
+			for v.left("arrivals") > 0 && ctx.Err() == nil {
+				v.wait(time.Second)
+				drainTopic(t, b, "dead")
+			}
+		})
+		if c := v.h.Counts()["a"]; v.left("arrivals") != 0 || c.Dead == 0 {
+			t.Errorf("it never ends: %v", c)
+		}
+		v.stop()
+	})
+}
+
+// drainTopic has a topic read by somebody.
+func drainTopic(t *testing.T, b *memory.Broker, topic string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan error, 1)
+	go func() {
+		over <- b.Subscriber("undertaker").Claim(ctx, []string{topic}, func(c adapters.Claim) {
+			for {
+				rs, err := c.Next(make([]adapters.Record, 0, 100))
+				c.Finish(rs)
+				if err != nil {
+					return
+				}
+			}
+		})
+	}()
+	synctest.Wait()
+	cancel()
+	if err := <-over; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// One message waits for nobody. While a transaction is under way the next fills: a slow broker has few
+// and large ones.
+func TestExactlyOnceCommitsInGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{took: 10 * time.Millisecond}, Broker: &memory.Broker{Window: 100_000, Bound: 100_000}}
+		defer v.Broker.Close()
+		v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+		began := time.Now()
+		v.give("arrivals", "", "p1")
+		for len(v.bookings()) == 0 {
+			v.wait(time.Millisecond)
+		}
+		if d := time.Since(began); d != 10*time.Millisecond {
+			t.Errorf("one message took %v, which is not the commit alone", d)
+		}
+		began = time.Now()
+		v.give("arrivals", "", numbered(2, 9001)...)
+		for v.h.Counts()["a"].Sent < 9001 {
+			v.wait(time.Millisecond)
+		}
+		if n, d := len(v.bookings()), time.Since(began); n > 10 || d > 100*time.Millisecond {
+			t.Errorf("9,000 messages took %d transactions and %v", n, d)
+		}
+		for _, b := range v.bookings() {
+			if n := len(b.finished) + len(b.outs); n > 9000 {
+				t.Errorf("a transaction of %d messages", n)
+			}
+		}
+		equal(t, "sent", v.parcels("stickers"), numbered(1, 9001))
+		v.stop()
+	})
+}
+
+// Transactions are bounded by bytes, too.
+func TestExactlyOnceBoundsBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{took: time.Millisecond}}
+		most := 0
+		v.fail = func(_ int, _ []adapters.Finished, outs []*adapters.Outgoing) error {
+			n := 0
+			for _, o := range outs {
+				n += len(o.Payload)
+			}
+			most = max(most, n)
+			return nil
+		}
+		big := block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
+			return channel.Send(channel.To(stickers, sticker{Parcel: strings.Repeat("x", 500_000)})), nil
+		}, channel.Shape{Outlets: []channel.Outlet{channel.Out("", stickers)}}}
+		v.run(quick(), flow.Step("a", arrivals, big))
+		v.give("arrivals", "", numbered(1, 100)...)
+		v.wait(time.Minute)
+		v.is("a", "received=100 sent=100")
+		if most > 17<<20 || most < 10<<20 {
+			t.Errorf("the largest transaction has %d bytes", most)
+		}
+	})
+}
+
+// Settles run after the commit, with nil; one that fails is not repeated, nor is what is committed.
+func TestExactlyOnceSettlesAfterTheCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		v := &vault{T: t, bank: &bank{}}
+		b := block[parcel]{func(m channel.Message[parcel]) (channel.Result, error) {
+			id := m.Body.ID
+			return channel.Send(channel.To(stickers, sticker{Parcel: id})).Settle(func(_ context.Context, err error) error {
+				told = append(told, fmt.Sprint(id, " ", err, " ", len(v.bookings())))
+				return errFlaky
+			}), nil
+		}, channel.Shape{Outlets: []channel.Outlet{channel.Out("", stickers)}}}
+		v.fail = func(call int, _ []adapters.Finished, _ []*adapters.Outgoing) error {
+			if call == 1 {
+				return errWire
+			}
+			return nil
+		}
+		v.run(quick(), flow.Step("a", arrivals, b))
+		v.give("arrivals", "", "p1")
+		v.wait(time.Hour)
+		equal(t, "settled", told, []string{"p1 <nil> 1"})
+		equal(t, "sent", v.parcels("stickers"), []string{"p1"})
+		v.is("a", "received=1 sent=1")
+		// What is given back is settled with the reason.
+		v.fail = func(int, []adapters.Finished, []*adapters.Outgoing) error { return errWire }
+		v.give("arrivals", "", "p2")
+		v.wait(time.Second)
+		v.stop()
+		if len(told) != 2 || !strings.HasPrefix(told[1], "p2 ") || !strings.Contains(told[1], errWire.Error()) {
+			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// A Transact that panics has failed.
+func TestExactlyOnceAPanicInTheTransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{}}
+		v.fail = func(call int, _ []adapters.Finished, _ []*adapters.Outgoing) error {
+			if call < 3 {
+				panic("wire")
+			}
+			return nil
+		}
+		v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+		v.give("arrivals", "", numbered(1, 3)...)
+		v.wait(time.Minute)
+		equal(t, "sent", v.parcels("stickers"), numbered(1, 3))
+	})
+}
+
+// One topic that is down holds up what goes there, and nothing else.
+func TestExactlyOnceOneTopicIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{}}
+		var up atomic.Bool
+		v.fail = func(_ int, _ []adapters.Finished, outs []*adapters.Outgoing) (err error) {
+			for _, o := range outs {
+				if o.Topic == "others" && !up.Load() {
+					o.Err = errWire
+					err = errWire
+				}
+			}
+			return err
+		}
+		v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
+		for i := range 20 {
+			v.give("arrivals", "", fmt.Sprint("p", i+1))
+			v.give("sorted", "", fmt.Sprint("s", i+1))
+			v.wait(100 * time.Millisecond)
+		}
+		equal(t, "while the other topic is down", v.parcels("stickers"), numbered(1, 20))
+		up.Store(true)
+		v.wait(time.Minute)
+		var want []string
+		for _, id := range numbered(1, 20) {
+			want = append(want, strings.Replace(id, "p", "s", 1))
+		}
+		equal(t, "when it is up again", v.parcels("others"), want)
+		if slices.ContainsFunc(v.bookings(), func(b booking) bool { return len(b.finished) != len(b.outs) }) {
+			t.Error("a transaction finishes other messages than it sends for")
+		}
+	})
+}
