@@ -99,6 +99,7 @@ type vault struct {
 	Name   string // "": f
 	Sub    func(message.Subscriber) message.Subscriber
 
+	flow *flow.Flow
 	h    *flow.Handle
 	stop func() // may be called again
 }
@@ -120,7 +121,8 @@ func (v *vault) run(parts ...flow.Part) *vault {
 	if v.Sub != nil {
 		sub = v.Sub(sub)
 	}
-	v.h = must(mustNew(v.T, v.Name, append(parts, flow.ExactlyOnce())...).Start(context.Background(), v.bank, sub))(v.T)
+	v.flow = mustNew(v.T, v.Name, append(parts, flow.ExactlyOnce())...)
+	v.h = must(v.flow.Start(context.Background(), v.bank, sub))(v.T)
 	var once sync.Once
 	h := v.h
 	v.stop = func() { once.Do(h.Stop) }
