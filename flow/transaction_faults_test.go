@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/leat-go/leat/adapters/memory"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/flow"
+	"github.com/leat-go/leat/tracing"
 	"github.com/leat-go/leat/translator"
 )
 
@@ -152,7 +154,9 @@ func TestExactlyOnceFenced(t *testing.T) {
 		if err := feed(t.Context(), "p9", parcel{}); !errors.Is(err, channel.ErrStopped) {
 			t.Errorf("a feed afterwards gives %v", err)
 		}
-		v.is("a", "received=1 sent=1 returned=4")
+		if c := v.h.Counts()["a"]; c.Received != 1 || c.Sent != 1 || c.Returned == 0 {
+			t.Errorf("step a: %v", c)
+		}
 	})
 }
 
@@ -597,6 +601,22 @@ func TestExactlyOnceOneTopicIsDown(t *testing.T) {
 		equal(t, "when it is up again", v.parcels("others"), want)
 		if slices.ContainsFunc(v.bookings(), func(b booking) bool { return len(b.finished) != len(b.outs) }) {
 			t.Error("a transaction finishes other messages than it sends for")
+		}
+	})
+}
+
+// An outage is one line a minute, however many messages and commits meet it.
+func TestExactlyOnceAnOutageIsOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := &book{}
+		v := &vault{T: t, bank: &bank{}}
+		v.fail = func(int, []adapters.Finished, []*adapters.Outgoing) error { return errWire }
+		v.run(quick(), flow.Tracing(tracing.Config{Off: true}), flow.Logger(slog.New(slog.NewTextHandler(said, nil))), flow.Step("a", arrivals, (&caller{}).block()))
+		v.give("arrivals", "", numbered(1, 100)...)
+		v.wait(150 * time.Second)
+		lines := said.lines()
+		if len(lines) != 3 || !strings.Contains(lines[0], "transaction failed") || !strings.Contains(lines[0], errWire.Error()) || !strings.Contains(lines[1], tracing.LogMore) {
+			t.Errorf("two and a half minutes of an outage are\n%s", strings.Join(lines, "\n"))
 		}
 	})
 }
