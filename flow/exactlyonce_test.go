@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -218,9 +219,7 @@ func TestExactlyOnceFeedsAndPutsBack(t *testing.T) {
 		}
 		c.fail = nil
 		m := message.NewMessage(letters[0].ID, []byte(letters[0].Payload))
-		for k, x := range letters[0].Headers {
-			m.Metadata[k] = x
-		}
+		maps.Copy(m.Metadata, letters[0].Headers)
 		m.SetContext(t.Context())
 		if err := v.h.PutBack(t.Context(), m); err != nil {
 			t.Fatal(err)

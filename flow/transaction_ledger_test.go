@@ -209,19 +209,19 @@ func (l *ledger) run() {
 	clerks := []*clerk{l.hire(1 + l.below(30)), l.hire(1 + l.below(30))}
 	for over := time.Now().Add(10 * time.Second); time.Now().Before(over); {
 		time.Sleep(time.Duration(1+l.below(400)) * time.Millisecond)
-		at := l.below(len(clerks))
+		at, chance := l.below(len(clerks)), l.below(16)
 		switch c := clerks[at]; {
 		case c.isDead():
 			l.kills++
 			c.kill()
 			balanced(l.T, c.h)
 			clerks[at] = l.hire(1 + l.below(30))
-		case l.below(8) == 0:
+		case chance < 2:
 			l.stops++
 			c.h.Stop()
 			balanced(l.T, c.h)
 			clerks[at] = l.hire(1 + l.below(30))
-		case l.below(8) == 0:
+		case chance < 4:
 			l.losses++
 			c.thief.steal([]string{"arrivals", "sorted"}[l.below(2)])
 		}

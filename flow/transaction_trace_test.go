@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,7 @@ func TestExactlyOnceTraces(t *testing.T) {
 		v.stop()
 		compareTree(t, x.Spans(), `
 process arrivals @sort = returned ! transient
-	send sorted @sort ! publish, resend, resend, resend, resend, resend, resend, resend, resend
+	send sorted @sort ! publish`+strings.Repeat(", resend", 8)+`
 process arrivals @sort = sent
 	send sorted @sort, resend
 		process sorted @end = dead ! permanent
