@@ -13,6 +13,7 @@ import (
 // A config is what the command line says.
 type config struct {
 	Input         string // a file, "-" for stdin, "": the built-in sample
+	Broker        string // "": in memory
 	Listen        string // host:port; "": no HTTP
 	Secret        string
 	Repeat        int
@@ -27,6 +28,9 @@ const usage = `Webhooks reads GitHub webhook events and writes a digest for each
 	webhooks -input FILE        JSON Lines {"event": ..., "delivery": ..., "payload": {...}}
 	webhooks -input -           the same from stdin
 	webhooks -listen :8080      webhook requests, until SIGINT or SIGTERM
+	webhooks -broker kafka:     each hop between two steps over a Kafka in the process
+	webhooks -broker kafka://host:port
+	                            the same over yours, which gets the topics webhooks.*
 
 Digests go to stdout as JSON Lines, the summary to stderr. Exit code 0: every event is accounted for;
 1: not, or something broke; 2: bad flags, an unreadable input, an address that cannot be listened on.
@@ -41,6 +45,7 @@ func parseFlags(args []string, getenv func(string) string, help io.Writer) (conf
 	fs := flag.NewFlagSet("webhooks", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&c.Input, "input", "", "`file` of JSON Lines, - for stdin")
+	fs.StringVar(&c.Broker, "broker", "", "a `URL`: kafka: or kafka://host:port/PREFIX, with PREFIX before the names of topics and groups; default: in memory")
 	fs.StringVar(&c.Listen, "listen", "", "`address` to take webhook requests on; :8080 is 127.0.0.1:8080")
 	fs.StringVar(&c.Secret, "secret", "", "the hook's `secret` (better: in WEBHOOKS_SECRET, which no process list shows)")
 	fs.IntVar(&c.Repeat, "repeat", 1, "feed the input `n` times, each time with fresh delivery ids")
@@ -81,6 +86,7 @@ func (c *config) check(rest []string, set map[string]bool) (errs []error) {
 	add(set["input"] && c.Input == "", "-input names no file: leave it out for the built-in sample")
 	add(set["listen"] && c.Listen == "", "-listen names no address: :8080, for example")
 	add(set["input"] && set["listen"], "-input and -listen exclude each other")
+	add(set["broker"] && c.Broker == "", "-broker names none: leave it out for one in memory")
 	add(c.Repeat < 1, "-repeat is %d, want 1 or more", c.Repeat)
 	add(c.Repeat > 1 && c.Input == "-", "-repeat needs a file: stdin can be read only once")
 	add(set["repeat"] && set["listen"], "-repeat is for an input, not for -listen")
@@ -91,6 +97,10 @@ func (c *config) check(rest []string, set map[string]bool) (errs []error) {
 	if c.Listen != "" {
 		_, err := localAddress(c.Listen)
 		add(err != nil, "-listen %s: %v", c.Listen, err)
+	}
+	if c.Broker != "" {
+		_, _, err := kafkaAddress(c.Broker)
+		add(err != nil, "-broker %s: %v", c.Broker, err)
 	}
 	return errs
 }

@@ -29,6 +29,8 @@ func TestParseFlags(t *testing.T) {
 		{"-listen 0.0.0.0:8080", "", with(func(c *config) { c.Listen = "0.0.0.0:8080" })},
 		{"-listen [::1]:0 -secret s", "env", with(func(c *config) { c.Listen, c.Secret = "[::1]:0", "s" })},
 		{"-listen :1", "env", with(func(c *config) { c.Listen, c.Secret = "127.0.0.1:1", "env" })},
+		{"-broker kafka:", "", with(func(c *config) { c.Broker = "kafka:" })},
+		{"-broker kafka://host:9092/run7. -listen :1", "", with(func(c *config) { c.Broker, c.Listen = "kafka://host:9092/run7.", "127.0.0.1:1" })},
 		{"-graph -digest-size 7 -digest-timeout 1m", "", with(func(c *config) { c.Graph, c.DigestSize, c.DigestTimeout = true, 7, time.Minute })},
 	} {
 		got, err := parseFlags(strings.Fields(c.args), func(string) string { return c.env }, io.Discard)
@@ -53,6 +55,8 @@ func TestParseFlagsRefuses(t *testing.T) {
 		{[]string{"-repeat", "x"}, []string{"repeat"}},
 		{[]string{"file.jsonl"}, []string{`"file.jsonl"`, "-input"}},
 		{[]string{"-input", ""}, []string{"names no file"}},
+		{[]string{"-broker", ""}, []string{"names none"}},
+		{[]string{"-broker", "redis://host:1"}, []string{"-broker redis://host:1", "kafka://host:port"}},
 		{[]string{"-listen", ""}, []string{"names no address"}},
 		{[]string{"-listen", "8080"}, []string{"-listen 8080", "host:port"}},
 		{[]string{"-input", "a", "-listen", ":1"}, []string{"exclude each other"}},

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/adapters/memory"
 	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
@@ -42,41 +41,56 @@ func inFamily(f domain.Family) channel.Topic[domain.Event] {
 	return channel.Topic[domain.Event]("webhooks.events." + string(f))
 }
 
-// webhooks is the pipeline on a broker in memory.
+// webhooks is the pipeline on a broker.
 type webhooks struct {
 	flow   *flow.Flow
 	handle *flow.Handle
-	broker *memory.Broker
+	ends   *ends
+	reads  []string // topics on the broker that the flow reads
 	emit   func(context.Context, channel.Result) error
 
 	mu      sync.Mutex
 	out     io.Writer
 	sum     summary
+	way     pathway
 	letters chan struct{} // closed when the reader of dead letters has ended
 	buried  sync.Cond     // told at every dead letter
 }
 
-// startWebhooks declares the flow and starts it.
-func startWebhooks(ctx context.Context, c config, out io.Writer) (pipeline, error) {
+// startWebhooks declares the flow and starts it on the broker of c.Broker. What the broker has to say goes
+// to log.
+func startWebhooks(ctx context.Context, c config, out, log io.Writer) (pipeline, error) {
 	p, topics, steps := declare(c, stores{&idempotency.Memory{}, &aggregator.Memory{}}, out)
 	var err error
-	// Everything between the way in and the digests is a direct hop: take the Direct part away, give
-	// Start another broker, and the same steps run over it.
-	if p.flow, err = flow.New("webhooks", append(steps, flow.Direct(topics...))...); err != nil {
-		return nil, fmt.Errorf("declaring the flow: %w", err)
+	if p.ends, err = openEnds(c, log); err != nil {
+		return nil, err
+	}
+	e := p.ends
+	// In memory everything between the way in and the digests is a direct hop. The same steps run over a
+	// broker as they are; only a digest is written where it is made, since those that are open at the end are
+	// made when nothing is read any more.
+	if e.hops {
+		topics = []channel.Address{digests}
+	}
+	if p.flow, err = flow.New("webhooks", append(steps, flow.Direct(topics...), flow.Prefix(e.prefix), flow.Limits(channel.Limits{Body: 2 * maxLine}))...); err != nil {
+		return nil, errors.Join(fmt.Errorf("declaring the flow: %w", err), e.close())
 	}
 	if c.Graph {
-		return p, nil
+		return p, e.close()
 	}
-	p.broker = &memory.Broker{}
-	letters, err := p.broker.Subscriber("desk").Subscribe(ctx, string(dead))
+	for _, u := range p.flow.Topics() {
+		if len(u.Reads) > 0 {
+			p.reads = append(p.reads, u.Topic)
+		}
+	}
+	letters, err := e.desk.Subscribe(ctx, e.prefix+string(dead))
 	if err != nil {
-		return nil, fmt.Errorf("subscribing to the dead letters: %w", err)
+		return nil, errors.Join(fmt.Errorf("subscribing to the dead letters: %w", err), e.close())
 	}
 	go p.readLetters(letters)
-	p.handle, err = p.flow.Start(ctx, p.broker.Publisher(), p.broker.Subscriber("webhooks"))
+	p.handle, err = p.flow.Start(ctx, e.pub, e.sub)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the flow: %w", err), p.broker.Close())
+		return nil, errors.Join(fmt.Errorf("starting the flow: %w", err), e.close())
 	}
 	return p, nil
 }
@@ -92,6 +106,7 @@ func declare(c config, s stores, out io.Writer) (p *webhooks, topics []channel.A
 	p = &webhooks{out: out, letters: make(chan struct{})}
 	p.buried.L = &p.mu
 	p.sum.Families, p.sum.Reasons = map[domain.Family]int64{}, map[string]int64{}
+	p.way.parts = map[string]map[int]bool{}
 
 	translators := map[domain.Family]func(domain.Event) (domain.Activity, error){
 		domain.Code: domain.FromCode, domain.Review: domain.FromReview, domain.Issues: domain.FromIssues,
@@ -112,10 +127,10 @@ func declare(c config, s stores, out io.Writer) (p *webhooks, topics []channel.A
 		flow.Step("relevant", events, router.Filter(domain.Relevant, relevant), flow.Around(
 			idempotency.Receiver{Store: s.seen}, channel.Expiry{To: expired})),
 		flow.Step("by-family", relevant, router.Content(byFamily...)),
-		flow.Step("split", activities, router.Split(domain.Split, parts)),
+		flow.Step("split", activities, router.Split(p.split, parts)),
 		flow.Step("enrich", parts, translator.Map(pure(domain.Enrich), enriched)),
 		flow.Step("digest", enriched, &aggregator.Aggregator[domain.Activity, domain.Digest]{
-			Correlate: func(a domain.Activity) string { return a.Group },
+			Correlate: p.group,
 			Combine:   domain.Combine, To: digests,
 			Size: c.DigestSize, Timeout: c.DigestTimeout, CompleteOnDrain: true, Store: s.groups,
 		}),
@@ -164,7 +179,7 @@ func pure[A, B any](f func(A) B) func(A) (B, error) {
 	return func(a A) (B, error) { return f(a), nil }
 }
 
-// Take hands one event to the flow and returns when it is settled.
+// Take hands one event to the flow and returns when it is settled, over a broker when it is published.
 func (p *webhooks) Take(ctx context.Context, line []byte) error {
 	if err := p.emit(ctx, channel.Send(channel.To(incoming, line))); err != nil {
 		return fmt.Errorf("taking an event: %w", err)
@@ -172,6 +187,7 @@ func (p *webhooks) Take(ctx context.Context, line []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sum.Counts.Received++
+	p.way.taken++
 	return nil
 }
 
@@ -225,9 +241,14 @@ func (p *webhooks) readLetters(letters <-chan *message.Message) {
 	}
 }
 
-// Drain completes the open digests, and waits until the desk has seen every dead letter.
+// Drain waits until every event has come to its end, completes the open digests, and waits until the desk
+// has seen every dead letter.
 func (p *webhooks) Drain(ctx context.Context) error {
-	err := p.handle.Drain(ctx)
+	var err error
+	if p.ends.hops {
+		err = p.rest(ctx)
+	}
+	err = errors.Join(err, p.handle.Drain(ctx))
 	counts := p.handle.Counts()
 	var want int64
 	for _, c := range counts {
@@ -247,8 +268,9 @@ func (p *webhooks) Drain(ctx context.Context) error {
 	for _, c := range counts {
 		p.sum.Counts.InFlight += c.InFlight
 	}
+	p.sum.Broker = p.ends.name
 	p.mu.Unlock()
-	err = errors.Join(err, p.broker.Close())
+	err = errors.Join(err, p.ends.close())
 	<-p.letters
 	if err != nil {
 		return fmt.Errorf("draining: %w", err)

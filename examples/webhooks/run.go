@@ -25,8 +25,8 @@ type pipeline interface {
 }
 
 // A start builds the pipeline and starts it; with c.Graph it is asked for its Graph only and starts
-// nothing. Digests go to out as JSON Lines.
-type start func(ctx context.Context, c config, out io.Writer) (pipeline, error)
+// nothing. Digests go to out as JSON Lines, what a broker has to say to log.
+type start func(ctx context.Context, c config, out, log io.Writer) (pipeline, error)
 
 // The exit codes.
 const (
@@ -70,7 +70,7 @@ func (p program) run(ctx context.Context) int {
 	}
 	began := time.Now()
 	// The flow outlives the signal: it ends by being drained.
-	flow, err := p.Start(context.WithoutCancel(ctx), c, p.Stdout)
+	flow, err := p.Start(context.WithoutCancel(ctx), c, p.Stdout, p.Stderr)
 	if err != nil {
 		return p.fail(exitFailed, errors.Join(err, release()))
 	}
@@ -134,7 +134,7 @@ func (p program) source(ctx context.Context, c config) (feed func(context.Contex
 }
 
 func (p program) graph(ctx context.Context, c config) int {
-	flow, err := p.Start(ctx, c, p.Stdout)
+	flow, err := p.Start(ctx, c, p.Stdout, p.Stderr)
 	if err != nil {
 		return p.fail(exitFailed, err)
 	}

@@ -107,7 +107,7 @@ func runPlain(t *testing.T, stdin io.Reader, change func(*plain), args ...string
 	var stdout, stderr bytes.Buffer
 	code := program{
 		Args: args, Getenv: func(string) string { return "" }, Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
-		Start: func(_ context.Context, _ config, out io.Writer) (pipeline, error) {
+		Start: func(_ context.Context, _ config, out, _ io.Writer) (pipeline, error) {
 			p := newPlain(out)
 			if change != nil {
 				change(p)
@@ -219,7 +219,9 @@ func TestRunSaysWhyTheFlowDoesNotStart(t *testing.T) {
 		stderr.Reset()
 		code := program{
 			Args: args, Getenv: os.Getenv, Stderr: &stderr,
-			Start: func(context.Context, config, io.Writer) (pipeline, error) { return nil, errors.New("two\nmistakes") },
+			Start: func(context.Context, config, io.Writer, io.Writer) (pipeline, error) {
+				return nil, errors.New("two\nmistakes")
+			},
 		}.run(t.Context())
 		if code != 1 || stderr.String() != "webhooks: two mistakes\n" {
 			t.Errorf("%q: code %d, %q", args, code, stderr.String())
@@ -238,7 +240,7 @@ func TestRunListens(t *testing.T) {
 		code <- program{
 			Args: []string{"-listen", "127.0.0.1:0"}, Getenv: func(string) string { return "" },
 			Stdout: &stdout, Stderr: stderr,
-			Start: func(_ context.Context, _ config, out io.Writer) (pipeline, error) { return newPlain(out), nil },
+			Start: func(_ context.Context, _ config, out, _ io.Writer) (pipeline, error) { return newPlain(out), nil },
 		}.run(ctx)
 		_ = stderr.Close()
 	}()
@@ -275,7 +277,7 @@ func TestRunStopsAtASignal(t *testing.T) {
 		code <- program{
 			Args: []string{"-input", "-"}, Getenv: func(string) string { return "" },
 			Stdin: in, Stdout: &stdout, Stderr: &stderr,
-			Start: func(_ context.Context, _ config, out io.Writer) (pipeline, error) {
+			Start: func(_ context.Context, _ config, out, _ io.Writer) (pipeline, error) {
 				return noisy{newPlain(out), taken}, nil
 			},
 		}.run(ctx)

@@ -49,6 +49,8 @@ type summary struct {
 	Digests  int64
 	Commits  int64
 	Elapsed  time.Duration
+	Broker   string // "": in memory
+	Topics   int    // on the broker, seen read to their ends
 }
 
 // write writes a table whose last line is the accounting.
@@ -83,6 +85,10 @@ func (s summary) write(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "digests\t%d\n", s.Digests)
 	fmt.Fprintf(t, "commits\t%d\n", s.Commits)
+	if s.Broker != "" {
+		fmt.Fprintf(t, "broker\t%s\n", s.Broker)
+		fmt.Fprintf(t, "read\t%d topics, to their ends\n", s.Topics)
+	}
 	if sec := s.Elapsed.Seconds(); sec > 0 {
 		fmt.Fprintf(t, "rate\t%.0f events/s (%s)\n", float64(s.Counts.Received)/sec, s.Elapsed.Round(time.Millisecond))
 	}

@@ -31,7 +31,7 @@ func TestSummaryTable(t *testing.T) {
 		Counts:   counts{Received: 10, Done: 6, Duplicate: 1, Invalid: 3},
 		Families: map[domain.Family]int64{domain.Code: 4, domain.Review: 2},
 		Reasons:  map[string]int64{"not JSON": 1, "empty line": 1, "wrong shape": 2},
-		Digests:  2, Commits: 5, Elapsed: 2 * time.Second,
+		Digests:  2, Commits: 5, Elapsed: 2 * time.Second, Broker: "Kafka at host:1", Topics: 15,
 	}
 	var out bytes.Buffer
 	if err := s.write(&out); err != nil {
@@ -53,6 +53,8 @@ func TestSummaryTable(t *testing.T) {
 		"  not JSON     1",
 		"digests        2",
 		"commits        5",
+		"broker         Kafka at host:1",
+		"read           15 topics, to their ends",
 		"rate           5 events/s (2s)",
 		"accounting: received=10 done=6 filtered=0 duplicate=1 invalid=3 expired=0 dead=0 in_flight=0 balanced",
 		"",
