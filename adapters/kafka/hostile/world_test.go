@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -330,4 +331,35 @@ func (p page) Handle(_ context.Context, r slog.Record) error {
 	defer p.d.mu.Unlock()
 	p.d.lines = append(p.d.lines, line{r.Level, text, time.Now()})
 	return nil
+}
+
+// subscribe has what a plain subscription delivers worked on, as a router does: each in a goroutine, nacked for
+// an error. It ends with the test, or when what it gives is called.
+func subscribe(t *testing.T, c kafka.SubscriberConfig, topic string, work func(id string) error) (stop func()) {
+	t.Helper()
+	s := subscriber(t, c)
+	messages, err := s.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for m := range messages {
+			all.Go(func() {
+				if work(strings.Trim(string(m.Payload), `"`)) != nil {
+					m.Nack()
+					return
+				}
+				m.Ack()
+			})
+		}
+	})
+	stop = sync.OnceFunc(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+	})
+	t.Cleanup(stop)
+	return stop
 }
