@@ -17,7 +17,8 @@ import (
 
 // A Kit is a flow under test: it runs on its own engine, on a World instead of a broker, in the virtual
 // time of testing/synctest, where a timeout of an hour takes no time. Over direct hops bodies go through
-// their codec, as over a broker.
+// their codec, as over a broker. A flow that is ExactlyOnce runs at least once: a World has no
+// transactions.
 //
 // When the test is over, what is in flight is waited for, for an hour of virtual time, and the flow is
 // drained. Then the test fails if the accounting of a step does not balance, if a message is left, if
@@ -54,6 +55,7 @@ func Run(t *testing.T, f *flow.Flow, test func(k *Kit)) {
 func Start(t testing.TB, f *flow.Flow) *Kit {
 	t.Helper()
 	f.RoundTrip()
+	f.AtLeastOnce()
 	k := &Kit{World: &World{}, Traces: &Traces{}, t: t, flow: f}
 	k.traced = f.Observe(k.Traces.Config())
 	i := k.World.Instance(0, false)

@@ -31,6 +31,19 @@ func newFlow(t *testing.T, parts ...flow.Part) *flow.Flow {
 
 var toDead = flow.Policy{Attempts: 3, Backoff: flow.Fixed(time.Second), DeadLetter: "dead"}
 
+// A flow that is ExactlyOnce is tested like any other: the World has no transactions.
+func TestKitRunsAFlowThatIsExactlyOnce(t *testing.T) {
+	f := newFlow(t, flow.ExactlyOnce(), flow.Step("invoice", orders, translator.Map(toInvoice, invoices)), toDead)
+	leattest.Run(t, f, func(k *leattest.Kit) {
+		leattest.Send(k, orders, "1", order{"A", []string{"a"}})
+		leattest.Send(k, orders, "2", order{ID: "B"})
+		k.Wait(time.Minute)
+		if got, dead := leattest.Got(k, invoices), k.Dead(); len(got) != 1 || len(dead) != 1 {
+			t.Errorf("invoices %v, dead letters %v; want one of each", got, dead)
+		}
+	})
+}
+
 func TestKitOverDirectHopsRetriesAndTime(t *testing.T) {
 	tries := map[string]int{}
 	f := newFlow(t,
