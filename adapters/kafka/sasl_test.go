@@ -150,7 +150,7 @@ func TestSecuredCluster(t *testing.T) {
 		kfake.Superuser("SCRAM-SHA-512", "billing", canary), kfake.SeedTopics(1, "orders")).ListenAddrs()
 	var log syncBuffer
 	c := Cluster{
-		Brokers: brokers, DialTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Brokers: brokers, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		TLS:  &TLS{CAFile: write(t, filepath.Join(t.TempDir(), "ca.pem"), a.pem)},
 		SASL: &SASL{User: "billing", Password: NewSecret(canary)},
 	}
