@@ -18,7 +18,7 @@ import (
 // inProcess is a Kafka in this process. Yours is kafka.Cluster{Brokers: []string{"127.0.0.1:9092"}}.
 func inProcess() (kafka.Cluster, func()) {
 	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(network, _ string) (net.Listener, error) {
-		return net.Listen(network, "127.0.0.1:0") //nolint:noctx // It does not wait.
+		return net.Listen(network, "127.0.0.1:0")
 	}), kfake.SeedTopics(1, "orders", "invoices", "orders.dead"))
 	if err != nil {
 		panic(err)
