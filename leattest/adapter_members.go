@@ -257,6 +257,9 @@ func (m *adapterMember) nothing(why string) {
 	}
 }
 
+// endless is more deliveries than any subtest needs: in virtual time nothing else ends a hot loop.
+const endless = 10_000
+
 // through acknowledges what comes until every one of the ids has come, and gives all that came.
 func (m *adapterMember) through(ids ...string) (got []string) {
 	m.x.Helper()
@@ -271,6 +274,9 @@ func (m *adapterMember) through(ids ...string) (got []string) {
 		}
 		msg := m.next("delivery of " + few(left))
 		got = append(got, msg.UUID)
+		if len(got) > endless {
+			m.x.Fatalf("after %d deliveries, the last of %s: still not %s", len(got), got[len(got)-1], few(left))
+		}
 		delete(open, msg.UUID)
 		msg.Ack()
 	}

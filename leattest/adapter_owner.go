@@ -139,6 +139,9 @@ func (o *adapterOwner) through(ids ...string) (got []string) {
 	for len(ids) > 0 {
 		r := o.next("record " + few(ids))
 		got = append(got, r.ID)
+		if len(got) > endless {
+			o.x.Fatalf("after %d deliveries, the last of %s: still not %s", len(got), got[len(got)-1], few(ids))
+		}
 		ids = slices.DeleteFunc(ids, func(id string) bool { return id == r.ID })
 		r.finish()
 	}
