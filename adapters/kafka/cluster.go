@@ -94,30 +94,32 @@ func (c *Cluster) config() (*sarama.Config, error) {
 	s.Metadata.Full = false // of the topics in use only
 	s.Metadata.Retry.Max = 5
 	s.Metadata.Retry.BackoffFunc = backoff(50*time.Millisecond, time.Second)
-	s.Net.Proxy.Enable = true
-	s.Net.Proxy.Dialer = dialer{c}
+	dial := c.dial
 	if c.TLS != nil {
-		t, err := c.TLS.config()
-		if err != nil {
+		var err error
+		if dial, err = c.TLS.dial(dial, c.Logger); err != nil {
 			return nil, err
 		}
-		s.Net.TLS.Enable = true
-		s.Net.TLS.Config = t
 	}
+	s.Net.Proxy.Enable = true
+	s.Net.Proxy.Dialer = dialer{dial, c.DialTimeout}
 	if c.SASL != nil {
 		c.SASL.apply(s)
 	}
 	return s, nil
 }
 
-// dialer is Dial as the client wants it.
-type dialer struct{ c *Cluster }
+// dialer makes connections as the client wants it: TCP, and TLS over it.
+type dialer struct {
+	dial    dialing
+	timeout time.Duration
+}
 
 // Dial makes a connection within DialTimeout.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), d.c.DialTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), d.timeout)
 	defer cancel()
-	return d.c.dial(ctx, network, address)
+	return d.dial(ctx, network, address)
 }
 
 func (c *Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {

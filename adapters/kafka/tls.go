@@ -98,26 +98,6 @@ func (t *TLS) dial(dial dialing, log *slog.Logger) (dialing, error) {
 	}, nil
 }
 
-// config is dial for who cannot dial: the authorities stay those of now.
-func (t *TLS) config() (*tls.Config, error) {
-	roots, err := t.roots()
-	if err != nil {
-		return nil, fmt.Errorf("reading Cluster.TLS.CAFile: %w", err)
-	}
-	own := &kept[*tls.Certificate]{read: t.certificate, log: slog.Default()}
-	if err := own.first(); err != nil {
-		return nil, fmt.Errorf("reading Cluster.TLS.CertFile, KeyFile: %w", err)
-	}
-	c := &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: t.ServerName, RootCAs: roots,
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // The user asked for it by that name.
-	}
-	if t.CertFile != "" {
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.now(), nil }
-	}
-	return c, nil
-}
-
 // certificate is this program's, nil if it has none.
 func (t *TLS) certificate() (*tls.Certificate, error) {
 	if t.CertFile == "" {
