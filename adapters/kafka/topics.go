@@ -83,18 +83,9 @@ func missingOf(client sarama.Client, topics []string) (missing []string, err err
 	if len(topics) == 0 {
 		return nil, nil
 	}
-	b := client.LeastLoadedBroker()
-	if b == nil {
-		return nil, fmt.Errorf("asking for topics: %w", sarama.ErrOutOfBrokers)
-	}
-	if err := b.Open(client.Config()); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
-		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
-	}
-	req := sarama.NewMetadataRequest(client.Config().Version, topics)
-	req.AllowAutoTopicCreation = false
-	resp, err := b.GetMetadata(req)
+	resp, err := metadataOf(client, topics)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
+		return nil, err
 	}
 	for _, t := range resp.Topics {
 		switch {
@@ -109,12 +100,32 @@ func missingOf(client sarama.Client, topics []string) (missing []string, err err
 	return missing, nil
 }
 
-// make makes a topic. That somebody else made it is no error.
-func (c *Create) make(client sarama.Client, topic string) error {
-	admin, err := sarama.NewClusterAdminFromClient(client)
-	if err != nil {
-		return err //nolint:wrapcheck // The caller says what was being done.
+// metadataOf asks a broker what it knows of topics.
+func metadataOf(client sarama.Client, topics []string) (*sarama.MetadataResponse, error) {
+	b := client.LeastLoadedBroker()
+	if b == nil {
+		return nil, fmt.Errorf("asking for topics: %w", sarama.ErrOutOfBrokers)
 	}
+	if err := b.Open(client.Config()); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
+		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
+	}
+	req := sarama.NewMetadataRequest(client.Config().Version, topics)
+	req.AllowAutoTopicCreation = false
+	resp, err := b.GetMetadata(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
+	}
+	return resp, nil
+}
+
+// make makes a topic. That somebody else made it is no error. The client's own admin would ask for the metadata of
+// the topics it knows to find the controller, and here it may know none.
+func (c *Create) make(client sarama.Client, topic string) error {
+	controller, err := controllerOf(client, topic)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = controller.Close() }()
 	detail := &sarama.TopicDetail{NumPartitions: -1, ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
 	if c.Partitions > 0 {
 		detail.NumPartitions = int32(c.Partitions) //nolint:gosec // wrong has looked at it.
@@ -125,9 +136,34 @@ func (c *Create) make(client sarama.Client, topic string) error {
 	for k, v := range c.Config {
 		detail.ConfigEntries[k] = &v
 	}
-	err = admin.CreateTopic(topic, detail, false)
-	if err == nil || errors.Is(err, sarama.ErrTopicAlreadyExists) {
+	conf := client.Config()
+	resp, err := controller.CreateTopics(sarama.NewCreateTopicsRequest(conf.Version, map[string]*sarama.TopicDetail{topic: detail}, conf.Admin.Timeout, false))
+	if err != nil {
+		return err //nolint:wrapcheck // As below.
+	}
+	result := resp.TopicErrors[topic]
+	switch {
+	case result == nil:
+		return sarama.ErrIncompleteResponse
+	case errors.Is(result.Err, sarama.ErrNoError), errors.Is(result.Err, sarama.ErrTopicAlreadyExists):
 		return nil
 	}
-	return err //nolint:wrapcheck // As above.
+	return result //nolint:wrapcheck // The caller says what was being done.
+}
+
+// controllerOf connects to the broker that makes topics.
+func controllerOf(client sarama.Client, topic string) (*sarama.Broker, error) {
+	resp, err := metadataOf(client, []string{topic})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range resp.Brokers {
+		if b.ID() == resp.ControllerID {
+			if err := b.Open(client.Config()); err != nil {
+				return nil, fmt.Errorf("connecting to the controller: %w", err)
+			}
+			return b, nil
+		}
+	}
+	return nil, sarama.ErrControllerNotAvailable
 }
