@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -97,9 +98,13 @@ func (f *Flow) ensure(ctx context.Context, pub message.Publisher, sub message.Su
 		}
 		return owner.Ensure(ctx, topics)
 	}
-	err := errors.Join(
-		ask(pub, func(u TopicUse) bool { return len(u.Sends) > 0 || len(u.Buries) > 0 }),
-		ask(sub, func(u TopicUse) bool { return len(u.Reads) > 0 || len(u.Follows) > 0 }))
+	// Both at once: a broker that takes connections and says nothing costs one timeout, not two.
+	var both sync.WaitGroup
+	var errs [2]error
+	both.Go(func() { errs[0] = ask(pub, func(u TopicUse) bool { return len(u.Sends) > 0 || len(u.Buries) > 0 }) })
+	both.Go(func() { errs[1] = ask(sub, func(u TopicUse) bool { return len(u.Reads) > 0 || len(u.Follows) > 0 }) })
+	both.Wait()
+	err := errors.Join(errs[:]...)
 	if err == nil {
 		return nil
 	}

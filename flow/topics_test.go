@@ -161,7 +161,7 @@ func TestMissingTopics(t *testing.T) {
 					t.Errorf("it does not say %q:\n%v", want, err)
 				}
 			}
-			if got := r.read(); !slices.Equal(got, x.asked) {
+			if got := slices.Sorted(slices.Values(r.read())); !slices.Equal(got, x.asked) { // both ends are asked at once
 				t.Errorf("asked %q, want %q", got, x.asked)
 			}
 		})
@@ -176,7 +176,9 @@ func TestTopicsComeFirst(t *testing.T) {
 	r := &registry{known: []string{"arrivals", "dead"}}
 	h := must(f.Start(t.Context(), registeredPub{b.Publisher(), r}, registeredSub{b.Subscriber("f"), r}))(t)
 	h.Stop()
-	if got, want := r.read(), []string{"pub dead", "sub arrivals", "initialize", "claim"}; !slices.Equal(got, want) {
+	got, want := r.read(), []string{"pub dead", "sub arrivals", "initialize", "claim"}
+	slices.Sort(got[:min(2, len(got))]) // both ends are asked at once
+	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
