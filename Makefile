@@ -28,7 +28,7 @@ MODULES := .
 endif
 each     = for module in $(MODULES); do (cd $$module && echo "== $@ $$module" && $(1)) || exit 1; done
 
-.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln kafka bench rivals soak soak-crash soak-faults soak-memory soak-kafka-conformance
+.PHONY: help test prepare tidy fmt-check fmt build vet lint unit examples fuzz vuln kafka bench rivals soak soak-crash soak-faults soak-memory soak-kafka-conformance soak-kafka-faults
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -77,12 +77,12 @@ kafka: ## a Kafka that runs until it is interrupted; it prints the LEAT_KAFKA to
 	@go run ./internal/kafkatest/kafka
 
 rivals: ## ours beside ceilings and rivals, in one run; ROWS by regular expression, ROUNDS of each
-	@cd bench && go run . -rows '$(ROWS)' -rounds $(ROUNDS)
+	@cd bench && go run . -rows '$(strip $(ROWS))' -rounds $(strip $(ROUNDS))
 
 bench: ## BENCH for BENCHTIME each, with allocations; compare only figures of one run
 	@$(call each,go test -run '^$$' -bench '$(strip $(BENCH))' -benchtime $(BENCHTIME) -benchmem $(PKG))
 
-soak: soak-crash soak-faults soak-memory soak-kafka-conformance ## the long runs, each by its name too
+soak: soak-crash soak-faults soak-memory soak-kafka-conformance soak-kafka-faults ## the long runs, each by its name too
 
 soak-crash: prepare ## SEEDS crash runs on every driver: simulated, engine, router
 	@LEAT_SEEDS=$(SEEDS) go test -json -shuffle=on -timeout 0 -run 'TestCrash|TestLaw14' ./leattest | $(REPORT)
@@ -97,3 +97,6 @@ soak-memory: prepare ## the memory broker and both stores, SEEDS seeds and 10 mi
 soak-kafka-conformance: prepare ## Watermill's suite over Kafka: ten at once, and with the broker killed
 	@go test -json -race -tags stress -shuffle=on -timeout 0 -run TestWatermillStress ./adapters/kafka | $(REPORT)
 	@go test -json -tags stress -shuffle=on -timeout 0 -run TestWatermillReconnect ./adapters/kafka | $(REPORT)
+
+soak-kafka-faults: prepare ## processes and brokers that are killed, members that come and go, broken connections, in full
+	@LEAT_SOAK=1 go test -json -shuffle=on -timeout 0 ./adapters/kafka/faults ./adapters/kafka/hostile | $(REPORT)

@@ -31,9 +31,9 @@ type lane struct {
 	// The rest belongs to the lane's goroutine.
 	flight   int
 	waiting  waitingList
-	keys     map[laneKey][]*work // works behind one that holds their key
-	refused  map[laneKey]bool    // keys of which a message was given back: what came with it goes back too
-	computed []*work             // to be handed to the committer
+	keys     map[laneKey]held // those that works hold
+	refused  map[laneKey]bool // keys of which a message was given back: what came with it goes back too
+	computed []*work          // to be handed to the committer
 	finished []adapters.Record
 	returned []adapters.Record
 }
@@ -51,7 +51,7 @@ type shared struct {
 }
 
 func (h *Handle) lane(c adapters.Claim, ins []*inlet, order adapters.Order) *lane {
-	return &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey][]*work{}, refused: map[laneKey]bool{}}
+	return &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey]held{}, refused: map[laneKey]bool{}}
 }
 
 // push hands records over. It never waits: the claim's window bounds what is in flight.
@@ -206,8 +206,9 @@ func (l *lane) begin(w *work) {
 	}
 	if len(l.keys) > 0 {
 		if k, ok := l.keyOf(w); ok {
-			if behind, held := l.keys[k]; held {
-				l.keys[k] = append(behind, w)
+			if h, held := l.keys[k]; held {
+				h.behind = append(h.behind, w)
+				l.keys[k] = h
 				return
 			}
 		}
@@ -239,7 +240,9 @@ func (l *lane) advance(w *work, n next) {
 				n = w.published()
 				continue
 			}
-			l.hold(w)
+			if !l.overlaps(w) {
+				l.hold(w)
+			}
 			return
 		case retry, resend:
 			w.due, w.resend = time.Now().Add(n.after), n.what == resend
@@ -264,7 +267,7 @@ func (l *lane) compute(w *work) {
 	}
 	w.holds = false
 	if k, ok := l.keyOf(w); ok {
-		l.unblock(k, false)
+		l.letGo(k, false)
 	}
 }
 
@@ -277,9 +280,33 @@ func (l *lane) hold(w *work) {
 		return
 	}
 	w.holds = true
-	if _, held := l.keys[k]; !held {
-		l.keys[k] = nil
+	h := l.keys[k]
+	h.by++
+	l.keys[k] = h
+}
+
+// overlaps reports whether the next of its key may begin while the work's sends are under way: what one
+// goroutine sends keeps its order. Not so where a settle is still to come, which the next may have to see; nor
+// behind a dead letter; nor where one message is to be worked on at a time.
+func (l *lane) overlaps(w *work) bool {
+	return l.order != adapters.Ordered && l.claim != nil && len(w.settles) == 0 && !w.buried
+}
+
+// A held is a key that works hold: they wait for a retry, or for a publish that nothing may overtake. Sends
+// that overlapped may fail together, so there may be several.
+type held struct {
+	by     int
+	behind []*work // they begin when nobody holds it
+}
+
+// letGo has a work hold its key no more, and begins with what waits behind it.
+func (l *lane) letGo(k laneKey, back bool) {
+	h := l.keys[k]
+	if h.by--; h.by > 0 {
+		l.keys[k] = h
+		return
 	}
+	l.unblock(k, back)
 }
 
 // over1 ends a work, finished or given back, and lets go of its key.
@@ -312,13 +339,13 @@ func (l *lane) over1(w *work, back bool) {
 		l.finished = append(l.finished, rec)
 	}
 	if held {
-		l.unblock(k, back)
+		l.letGo(k, back)
 	}
 }
 
 // unblock begins with what waited behind a key, until one of them holds it again.
 func (l *lane) unblock(k laneKey, back bool) {
-	behind := l.keys[k]
+	behind := l.keys[k].behind
 	delete(l.keys, k)
 	for i, w := range behind {
 		if back || l.refused[k] { // what came after goes back too, or the key would be inverted
@@ -327,7 +354,8 @@ func (l *lane) unblock(k laneKey, back bool) {
 		}
 		l.advance(w, w.try())
 		if again, held := l.keys[k]; held {
-			l.keys[k] = append(again, behind[i+1:]...)
+			again.behind = append(again.behind, behind[i+1:]...)
+			l.keys[k] = again
 			return
 		}
 	}

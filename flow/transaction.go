@@ -162,7 +162,8 @@ func (c *committer) succeed(b *batch) {
 // fail decides who waits, who goes on, and who dies. Given up, the transaction was nobody's any more.
 func (c *committer) fail(b *batch, err error, givenUp bool) {
 	refusals, lost, blame := b.judge()
-	fenced := errors.Is(err, adapters.ErrFenced)
+	// Nothing that is to be published is to blame, and trying again helps nobody: the publisher itself cannot.
+	fenced := errors.Is(err, adapters.ErrFenced) || channel.IsPermanent(err) && len(refusals) == 0 && !blame
 	alone := errors.Is(err, adapters.ErrLost) && !lost && len(b.parts)+len(b.loose) > 1
 	var paused []*part
 	for i := range b.parts {

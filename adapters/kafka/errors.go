@@ -22,8 +22,8 @@ var ErrNoTopic = errors.New("topic does not exist")
 // readers could take it for two different messages.
 var ErrForged = channel.Permanent(errors.New("a reserved header appears twice"))
 
-// ErrRefused is why records are no messages: their batch expands to more than SubscriberConfig.Expanded
-// bytes, or cannot be read at all. What was in them is still on the topic.
+// ErrRefused is why records are no messages: their batch expands to more than 16 MiB (sarama's
+// MaxDecompressedBatchSize, if it was set before), or cannot be read at all. What was in them is still on the topic.
 var ErrRefused = channel.Permanent(errors.New("batch of records cannot be read"))
 
 var (

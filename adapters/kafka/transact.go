@@ -230,8 +230,8 @@ func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 			return c.Group + "-" + c.Instance, nil
 		}
 	}
-	return "", wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
-		"or give the SubscriberConfig an Instance, and it is made of group and instance")
+	return "", channel.Permanent(wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
+		"or give the SubscriberConfig an Instance, and it is made of group and instance"))
 }
 
 // exist sees once that topics exist, or makes them.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/IBM/sarama" //nolint:depguard // servers for the tests of adapters and of what runs on them
+	"github.com/IBM/sarama"
 )
 
 // config is a client's that gives up soon: who calls asks again.

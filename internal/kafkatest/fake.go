@@ -4,7 +4,7 @@ import (
 	"net"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kfake" //nolint:depguard // servers for the tests of adapters and of what runs on them
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // Fake starts a Kafka in the process, of one broker on 127.0.0.1 unless opts say otherwise. It is closed

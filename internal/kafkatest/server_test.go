@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/IBM/sarama" //nolint:depguard // servers for the tests of adapters and of what runs on them
+	"github.com/IBM/sarama"
 )
 
 func TestMain(m *testing.M) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/IBM/sarama" //nolint:depguard // servers for the tests of adapters and of what runs on them
+	"github.com/IBM/sarama"
 )
 
 // Topic makes a topic with a name of its own on the broker at addr, host:port, and returns when each of its
