@@ -13,6 +13,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
@@ -32,6 +33,7 @@ func adapterFlowCases() []adapterCase {
 		{name: "poison", test: testAdapterPoison},
 		{name: "flow, dead letter down", needs: []adapterNeed{needsOutage()}, test: testAdapterFlowOutage},
 		{name: "flow, foreign record", needs: []adapterNeed{needsForeign()}, test: testAdapterFlowForeign},
+		{name: "flow, exactly once", settings: patient, needs: []adapterNeed{needsOf[adapters.Transactor]("Transactor"), needsOf[adapters.Claims]("Claims")}, test: testAdapterExactlyOnce},
 		{name: "reconnect", settings: AdapterSettings{Restarts: true}, needs: []adapterNeed{needsRestart()}, test: testAdapterReconnect},
 	}
 }
@@ -355,5 +357,52 @@ func testAdapterReconnect(x *adapterTest) {
 		if v := f.books.Verdict(); !v.Zero() {
 			x.Errorf("the broker was killed and came back: %v", v)
 		}
+	}
+}
+
+// Instances of a flow that is exactly once come and go: what it sends is on its topic once for each
+// message, in the order of its key.
+func testAdapterExactlyOnce(x *adapterTest) {
+	const rounds, each = 3, 40
+	in, mid, out, dead, name := channel.Topic[string](x.topic(3)), channel.Topic[string](x.topic(2)), x.topic(1), x.topic(1), x.name("flow")
+	same := func(s string) (string, error) { return s, nil }
+	start := func() (stop func()) {
+		f, err := flow.New(name, flow.ExactlyOnce(), flow.Step("pass on", in, translator.Map(same, mid)),
+			flow.Step("out", mid, translator.Map(same, channel.Topic[string](out))),
+			flow.Policy{DeadLetter: channel.Topic[[]byte](dead)}, flow.Logger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			x.Fatal(err)
+		}
+		_, end := Engine.Launch(x.T, f, x.publisher(), x.subscriber(AdapterReader{Group: name}))
+		var once sync.Once
+		stop = func() { once.Do(end) }
+		x.Cleanup(stop)
+		return stop
+	}
+	pub, reader := x.publisher(), x.join(out, x.name("group"))
+	var books Ledger
+	var stops []func()
+	for round := range rounds {
+		x.publish(books.Publisher(pub), string(in), bodies(notes(each, fmt.Sprint("round-", round), keyNames(9)...))...)
+		stops = append(stops, start())
+		for i := range each {
+			m := reader.next("message of a flow that is exactly once")
+			books.Effect(body(m))
+			m.Ack()
+			if round == 1 && i == each/4 {
+				x.within("stopped a flow", stops[0])
+			}
+		}
+	}
+	for _, stop := range stops {
+		x.within("stopped a flow", stop)
+	}
+	x.publish(pub, out, bodies([]*message.Message{note("end", "")})...)
+	for m := reader.next("end of what was sent"); m.UUID != "end"; m = reader.next("end of what was sent") {
+		books.Effect(body(m))
+		m.Ack()
+	}
+	if v := books.Verdict(); !v.Zero() {
+		x.Errorf("a flow that is exactly once: %v", v)
 	}
 }
