@@ -7,11 +7,17 @@ import (
 )
 
 // An Inlet is one more way into a block besides its step's own topic: another topic, or time.
+//
+// With Broadcast the topic is read without a group: every instance of the flow gets every message of it,
+// those from before it began first, and takes nothing else until it has finished these. So what comes in
+// is state of the process (rules, settings, a table), made anew at each start. What fails goes to the dead
+// letter once in each instance and again at each start, and what is sent goes out as often, both under the
+// same ids each time. It needs a subscriber that is an adapters.Follower.
 type Inlet struct {
 	Name       string
 	Topic      string // "" for a clock
 	Type       reflect.Type
-	Broadcast  bool // every instance gets every message, not one of the group
+	Broadcast  bool // every instance gets every message, from the topic's start: see below
 	Tombstones bool // it may bring messages without a payload
 	Clock      *Timer
 	stage      Stage

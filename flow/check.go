@@ -108,8 +108,12 @@ func (f *Flow) checkStep(s *step) {
 		}
 	}
 	for _, in := range s.inlets {
-		if in.broadcast {
-			f.wrong(s, "inlet %s is for every instance (Broadcast): %w yet", in.name, channel.ErrNotCarried)
+		switch {
+		case !in.broadcast:
+		case in.clock != nil:
+			f.wrong(s, "inlet %s is a clock and for every instance (Broadcast): take Broadcast away", in.name)
+		case f.direct[in.topic]:
+			f.wrong(s, "inlet %s is for every instance (Broadcast) and its topic %s is direct, which stays in one: take it out of Direct", in.name, in.topic)
 		}
 		if in.clock != nil && (in.clock.Due == nil || in.clock.Fire == nil) {
 			f.wrong(s, "clock %s has no Due or no Fire", in.name)

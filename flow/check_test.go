@@ -107,9 +107,16 @@ func TestNewReportsEveryMistakeByName(t *testing.T) {
 			[]flow.Part{ok, flow.Batch("b", sorted, channel.Batcher[parcel](batcher{}), flow.BatchOf{Size: 2})},
 			[]string{"step b: batches are not carried", "use flow.Step"},
 		},
-		"broadcast": {
-			[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "rules", Topic: "rules", Broadcast: true}}}})},
-			[]string{"step s: inlet rules is for every instance (Broadcast)", "not carried"},
+		"broadcast over a direct topic": {
+			[]flow.Part{
+				flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "rules", Topic: "sorted", Broadcast: true}}}}),
+				flow.Direct(sorted),
+			},
+			[]string{"step s: inlet rules is for every instance (Broadcast) and its topic sorted is direct", "take it out of Direct"},
+		},
+		"broadcast clock": {
+			[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "tick", Broadcast: true, Clock: &channel.Timer{Due: never, Fire: noFire}}}}})},
+			[]string{"step s: inlet tick is a clock and for every instance (Broadcast)", "take Broadcast away"},
 		},
 		"direct pattern": {
 			[]flow.Part{flow.Step("s", arrivals, sendsTo(channel.Out("reply", channel.Topic[parcel]("re.*")))), flow.Direct(channel.Topic[parcel]("re.*"))},

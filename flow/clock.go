@@ -37,6 +37,9 @@ func (h *Handle) clock(in *inlet) *clock {
 }
 
 func (c *clock) run(ctx context.Context) {
+	if !c.h.following.ready(ctx) {
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -25,11 +25,12 @@ func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subsc
 	return h.Err()
 }
 
-// Start is Run without waiting. What pub or sub cannot do for the flow is an error by name, never less. A
+// Start is Run without waiting. Inlets for every instance (channel.Inlet.Broadcast) are read first: until they
+// are caught up nothing else is taken, no clock fires, and sources, Into and Release wait. What pub or sub cannot do for the flow is an error by name, never less. A
 // pub or sub whose topics have to exist (adapters.Topics) makes those that are missing before anything is
 // read, if it was told to; else all of them are named, with the steps that need them.
 func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
-	subs, err := f.subscriptions(sub)
+	subs, every, err := f.reads(sub)
 	err = errors.Join(f.checkPublisher(pub), err)
 	var to adapters.Transactor
 	if f.exactlyOnce && err == nil {
@@ -42,6 +43,7 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 		return nil, err
 	}
 	h := f.handle(ctx, pub, sub)
+	h.follows(every)
 	for _, s := range subs { // all before any reads, or what one has finished is gone for the other
 		if err := s.initialize(); err != nil {
 			return nil, f.errorf("making group %s: %w", s.group, err)
@@ -51,13 +53,11 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 		h.tx = h.committer(to)
 		h.pub = h.tx
 	}
-	for _, s := range subs {
-		if err := h.subscribe(s); err != nil {
-			h.halt()
-			h.claims.Wait()
-			h.tx.stop()
-			return nil, err
-		}
+	if err := h.subscribeAll(subs); err != nil {
+		h.halt()
+		h.claims.Wait()
+		h.tx.stop()
+		return nil, err
 	}
 	h.tel.start(subs)
 	h.begin(ctx)
@@ -93,7 +93,7 @@ func (f *Flow) subscriptions(sub message.Subscriber) ([]*subscription, error) {
 	var all []*subscription
 	for _, s := range f.steps {
 		for _, in := range s.inlets {
-			if in.clock != nil || f.direct[in.topic] {
+			if in.clock != nil || in.broadcast || f.direct[in.topic] {
 				continue
 			}
 			if sub == nil {
@@ -116,6 +116,20 @@ func (f *Flow) subscriptions(sub message.Subscriber) ([]*subscription, error) {
 		}
 	}
 	return all, nil
+}
+
+// subscribeAll begins to read, once what every instance reads is caught up.
+func (h *Handle) subscribeAll(subs []*subscription) error {
+	if h.following != nil {
+		h.subscribeBehind(subs)
+		return nil
+	}
+	for _, s := range subs {
+		if err := h.subscribe(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // subscribe begins to read, by claims if the subscriber hands them over.

@@ -11,7 +11,8 @@ import (
 // everything that the message caused is published and settled, or when the message is in the dead
 // letter. An error says that the step it names has not taken it; of several steps on the topic, those
 // before it have, so feed it again under the same id. It waits for retries, on the caller's goroutine,
-// until ctx ends or the flow stops. It is safe for concurrent use.
+// until ctx ends or the flow stops. Of a topic that every instance reads it reaches this process alone. It is
+// safe for concurrent use.
 type Feed[T any] func(ctx context.Context, id string, body T) error
 
 // Into gives the way into a running flow for a program that has bodies and no broker in between: an

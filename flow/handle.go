@@ -22,6 +22,8 @@ type Handle struct {
 	pub  sender
 	tx   *committer // nil: the flow is not ExactlyOnce
 
+	following *following // what every instance reads; nil: nothing
+
 	ctx     context.Context //nolint:containedctx // Of clocks; ends last.
 	intake  context.Context //nolint:containedctx // Of claims; ends first.
 	stop    context.CancelCauseFunc
@@ -99,11 +101,18 @@ func (h *Handle) shut() {
 }
 
 // enter lets a message in that does not come from a subscriber, unless the flow is closing. It waits
-// while the flow is paused where the message would come to.
+// until the flow has caught up, and while it is paused where the message would come to.
 func (h *Handle) enter(ctx context.Context, ins ...*inlet) error {
 	h.inside.Add(1)
 	if h.closing.Load() {
 		h.leave()
+		return channel.ErrStopped
+	}
+	if h.following != nil && waits(ins) && !h.following.ready(ctx) {
+		h.leave()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return channel.ErrStopped
 	}
 	if h.paused.Load() > 0 && !h.wait(ctx, h.flow.reached(ins)) {
@@ -312,6 +321,9 @@ func (h *Handle) fireAll(ctx context.Context) error {
 			for _, in := range s.inlets {
 				if in.clock == nil || !in.clock.AtEnd {
 					continue
+				}
+				if h.following.behind() {
+					return errBehind
 				}
 				keys, err := h.everyKey(ctx, in)
 				if err != nil {

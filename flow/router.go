@@ -15,7 +15,8 @@ import (
 
 // AddTo joins the flow to a Watermill router: a consumer handler per topic and group, named
 // "flow/step", with the same steps, retries, publishes and settles as Run. It runs when the router does.
-// Handlers wait where the engine would go on with other messages, so Run is the faster one. The
+// A handler more reads the inlets for every instance (channel.Inlet.Broadcast), by the flow's own engine; until
+// they are caught up the others hold what they are given. Handlers wait where the engine would go on with other messages, so Run is the faster one. The
 // returned Handle's Pause, Resume, Counts, Release and PutBack work. To stop, call its Drain, which fires
 // the clocks that say AtEnd, or its Stop: what still comes is given back; then close the router. Its Done
 // closes at Drain or Stop, not with the router.
@@ -23,7 +24,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	if f.exactlyOnce {
 		return nil, f.errorf("%w", errRouted)
 	}
-	subs, err := f.subscriptions(sub)
+	subs, every, err := f.reads(sub)
 	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
 		return nil, err
 	}
@@ -31,6 +32,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 		return nil, err
 	}
 	h := f.handle(context.Background(), pub, sub)
+	h.follows(every)
 	type handler struct {
 		name, topic string
 		sub         message.Subscriber
@@ -51,9 +53,14 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 			}
 		}
 	}
+	if every != nil {
+		x := h.follow()
+		all = append(all, handler{x.name(), x.name(), x, func(*message.Message) error { return nil }})
+	}
 	taken := r.Handlers()
 	for _, x := range all {
 		if _, dup := taken[x.name]; dup {
+			h.halt()
 			return nil, f.errorf("the router has a handler %s already: is the flow added twice?", x.name)
 		}
 	}
@@ -67,6 +74,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	}
 	h.tel.start(subs)
 	context.AfterFunc(h.ctx, func() {
+		h.claims.Wait()
 		<-h.empty
 		h.tel.stop()
 		close(h.done)
@@ -94,7 +102,7 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 		if h.closing.Load() {
 			return h.flow.errorf("message %q: %w: close the router too", m.UUID, channel.ErrStopped)
 		}
-		if !h.wait(ctx, steps) {
+		if !h.following.ready(ctx) || !h.wait(ctx, steps) {
 			return errors.Join(channel.ErrStopped, context.Cause(ctx))
 		}
 		for _, in := range ins {

@@ -41,6 +41,9 @@ func (s *Stepper) Arrive(topic string, m *message.Message) ([]*Attempt, error) {
 			continue
 		}
 		for _, in := range ins {
+			if in.broadcast {
+				return nil, s.flow.errorf("step %s reads topic %s in every instance: %w", in.step.name, topic, channel.ErrNotCarried)
+			}
 			as = append(as, &Attempt{w: s.tel.messageWork(in, m), pub: s.pub, next: next{what: retry}})
 		}
 	}

@@ -318,9 +318,12 @@ func (s *step) entrance(in *inlet) *tracing.Place {
 	if in.clock != nil {
 		return s.place(tracing.OpFire, s.name+"/"+in.name, attribute.String(tracing.Inlet, in.name))
 	}
-	kvs := []attribute.KeyValue{attribute.String(tracing.ConsumerGroup, s.group)}
-	if s.flow.direct[in.topic] {
-		kvs[0] = attribute.Bool(tracing.Direct, true)
+	var kvs []attribute.KeyValue
+	switch {
+	case s.flow.direct[in.topic]:
+		kvs = append(kvs, attribute.Bool(tracing.Direct, true))
+	case !in.broadcast: // else it has no group
+		kvs = append(kvs, attribute.String(tracing.ConsumerGroup, s.group))
 	}
 	if in.name != "" {
 		kvs = append(kvs, attribute.String(tracing.Inlet, in.name))

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,10 @@ type Broker struct {
 	// DrainTimeout is how long Close, and the end of a subscription's context, wait for what is in
 	// flight. What is not acknowledged by then is delivered again, to another member. 0: 10 s.
 	DrainTimeout time.Duration
+	// Keep names the topics that stay whole, for those who follow them (adapters.Follower): what was
+	// published there is kept as long as the broker is, however often it was read. Bound does not count it,
+	// so it is for what there is little of: rules, settings, tables.
+	Keep []string
 	// Limits bound one message: beyond them Publish gives channel.ErrTooLarge.
 	Limits channel.Limits
 	// Key gives the key of a published message, "" for none. Nil: its header channel.HeaderKey.
@@ -70,7 +75,7 @@ func (b *Broker) lock(name string) *topic {
 	for {
 		v, ok := b.topics.Load(name)
 		if !ok {
-			v, _ = b.topics.LoadOrStore(name, &topic{broker: b, name: name})
+			v, _ = b.topics.LoadOrStore(name, &topic{broker: b, name: name, kept: slices.Contains(b.conf.keep, name)})
 		}
 		t := v.(*topic) //nolint:forcetypeassert // Nothing else is stored.
 		t.mu.Lock()

@@ -32,6 +32,11 @@ type claim struct {
 // together and share its lanes. An own that returns early lets go of its topic; what it has not
 // finished is delivered again.
 func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
+	return s.claim(ctx, topics, own, func([]*claim) {})
+}
+
+// claim is Claim; joined is called before any own.
+func (s *Subscriber) claim(ctx context.Context, topics []string, own func(adapters.Claim), joined func([]*claim)) error {
 	if err := s.broker.configure(); err != nil {
 		return err
 	}
@@ -56,6 +61,8 @@ func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapte
 	}
 	if err != nil {
 		own = func(adapters.Claim) {} // what was claimed is let go
+	} else {
+		joined(claims)
 	}
 	unwatch := context.AfterFunc(ctx, func() {
 		for _, c := range claims {

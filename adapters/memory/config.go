@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -40,6 +41,7 @@ type settings struct {
 	window  int
 	backoff Backoff
 	drain   time.Duration
+	keep    []string
 	limits  channel.Limits
 	key     func(*message.Message) string
 }
@@ -63,7 +65,7 @@ func (b *Broker) settings() (settings, error) {
 			Body: or(b.Limits.Body, 1_000_000), Headers: or(b.Limits.Headers, 64),
 			Header: or(b.Limits.Header, 8*kib), HeaderBytes: or(b.Limits.HeaderBytes, 32*kib),
 		},
-		key: b.Key,
+		keep: slices.Clone(b.Keep), key: b.Key,
 	}
 	s.backoff.Cap = or(b.Backoff.Cap, max(80*time.Millisecond, s.backoff.Base))
 	if s.key == nil {
@@ -77,6 +79,7 @@ func (b *Broker) settings() (settings, error) {
 		check(b.Window >= 0, "Window is %d: give a number of messages, or 0 for 1024", b.Window),
 		check(s.backoff.Base > 0 && s.backoff.Base <= s.backoff.Cap,
 			"Backoff is %v up to %v: give 0 < Base <= Cap, or 0 for 1ms up to 80ms", b.Backoff.Base, b.Backoff.Cap),
+		check(!slices.Contains(b.Keep, ""), "Keep names a topic \"\": give its name, or leave it out"),
 		check(b.DrainTimeout >= 0, "DrainTimeout is %v: give a duration, or 0 for 10s", b.DrainTimeout),
 		check(min(s.limits.Body, s.limits.Headers, s.limits.Header, s.limits.HeaderBytes) > 0,
 			"Limits has a negative field: give 0 for a default"),

@@ -13,6 +13,7 @@ type group struct {
 	name  string // "": of one subscription
 	gone  bool
 	open  int // records it has not finished
+	goal  *goal
 
 	keyless lane
 	lanes   []*lane            // by hash of the key, made when needed
@@ -116,7 +117,7 @@ func (g *group) dissolve() {
 	for l := range g.all() {
 		for d := l.head; d != nil; d = d.next {
 			d.rec.open--
-			if d.rec.open == 0 && len(t.groups) > 0 {
+			if d.rec.open == 0 && len(t.groups) > 0 && !t.kept {
 				t.drop(d.rec)
 			}
 		}

@@ -165,9 +165,10 @@ func (g *group) finish(d *delivery) {
 	}
 	g.open--
 	r.open--
-	if r.open == 0 {
+	if r.open == 0 && !g.topic.kept {
 		g.topic.drop(r)
 	}
+	g.goal.finished(r)
 	if l.head == nil && l.out == 0 && g.solo != nil {
 		delete(g.solo, l)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // A Subscriber is an end of a Broker to read by, for one consumer group: a message.Subscriber, an
-// adapters.Grouper and an adapters.Claims. It is safe for concurrent use.
+// adapters.Grouper, an adapters.Claims and, without a group, an adapters.Follower. It is safe for concurrent use.
 type Subscriber struct {
 	broker *Broker
 	group  string
@@ -24,6 +24,7 @@ var (
 	_ message.SubscribeInitializer = (*Subscriber)(nil)
 	_ adapters.Grouper             = (*Subscriber)(nil)
 	_ adapters.Claims              = (*Subscriber)(nil)
+	_ adapters.Follower            = (*Subscriber)(nil)
 	_ adapters.Lagger              = (*Subscriber)(nil)
 	_ adapters.System              = (*Subscriber)(nil)
 )

@@ -14,6 +14,7 @@ import (
 type topic struct {
 	broker *Broker
 	name   string
+	kept   bool // whole, whoever has read it
 
 	mu         sync.Mutex
 	dead       bool // no longer the broker's: look it up again
@@ -108,7 +109,7 @@ func (t *topic) fullWithout(freed map[*group]int) bool {
 			return true
 		}
 	}
-	return len(t.groups) == 0 && t.size >= t.broker.conf.bound
+	return len(t.groups) == 0 && !t.kept && t.size >= t.broker.conf.bound
 }
 
 // errFull says what the topic is full of.
