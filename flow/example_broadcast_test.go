@@ -28,7 +28,7 @@ func (p *Pricer) Process(m channel.Message[Order]) (channel.Result, error) {
 	if !ok {
 		return channel.Result{}, channel.ErrNoRoute
 	}
-	return channel.Send(channel.To(Invoices, Invoice{m.Body.ID, m.Body.Total * cents.(int)})), nil //nolint:forcetypeassert // Nothing else is stored.
+	return channel.Send(channel.To(Invoices, Invoice{m.Body.ID, m.Body.Total * cents.(int)})), nil
 }
 
 func (p *Pricer) Shape() channel.Shape {

@@ -104,7 +104,7 @@ func TestAdapter(t *testing.T) {
 				}
 			}
 			return leattest.AdapterEnv{
-				Topic: topic,
+				Topic:      topic,
 				Publisher:  func() message.Publisher { return failing{broker.Publisher(), out} },
 				Subscriber: func(r leattest.AdapterReader) message.Subscriber { return broker.Subscriber(r.Group) },
 				Crash:      func(s message.Subscriber) { go func() { _ = s.Close() }() },
