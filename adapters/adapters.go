@@ -142,6 +142,11 @@ type Topics interface {
 	Ensure(ctx context.Context, topics []string) error
 }
 
+// Located is a Record's Native that knows its place on a broker with partitions: for spans.
+type Located interface {
+	Location() (partition string, offset int64)
+}
+
 // Lagger is a Subscriber that knows how many messages of a topic its group has not finished, those in
 // flight included: for metrics.
 type Lagger interface {

@@ -137,6 +137,10 @@ func (w *work) endSpan(x openSpan, more ...attribute.KeyValue) {
 				conversation = x.env.Began().ID()
 			}
 			w.attrs = w.tracer.Describe(w.attrs, x.place, x.env.ID(), conversation)
+			if at, ok := w.native.(adapters.Located); ok && x.env == &w.env {
+				partition, offset := at.Location()
+				w.attrs = append(w.attrs, attribute.String(tracing.Partition, partition), attribute.Int64(tracing.Offset, offset))
+			}
 		}
 		w.attrs = append(w.attrs, more...)
 		x.SetAttributes(w.attrs...)

@@ -22,6 +22,7 @@ import (
 	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
 	"github.com/leat-go/leat/leattest"
+	"github.com/leat-go/leat/tracing"
 )
 
 // labels gives the attribute names of every instrument that x has measured with.
@@ -37,6 +38,10 @@ func labels(t *testing.T, x *leattest.Traces) map[string]map[string]bool {
 					sets = append(sets, p.Attributes)
 				}
 			case metricdata.Gauge[int64]:
+				for _, p := range d.DataPoints {
+					sets = append(sets, p.Attributes)
+				}
+			case metricdata.Gauge[float64]:
 				for _, p := range d.DataPoints {
 					sets = append(sets, p.Attributes)
 				}
@@ -128,6 +133,12 @@ func measured(t *testing.T) (all map[string]map[string]bool) {
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
+		stop := tracing.New(x.Config(), "kafka").Meter().Reader(tracing.Reader{
+			Group:  "g",
+			Topics: func() []tracing.ReaderTopic { return []tracing.ReaderTopic{{Topic: "in", Partitions: 1}} },
+			Counts: func() tracing.ReaderCounts { return tracing.ReaderCounts{Parked: 1} },
+		})
+		defer stop()
 		all = labels(t, x)
 		h.Stop()
 	})

@@ -27,8 +27,10 @@ const (
 	ConsumerGroup = string(semconv.MessagingConsumerGroupNameKey)
 	MessageID     = string(semconv.MessagingMessageIDKey)
 	Conversation  = string(semconv.MessagingMessageConversationIDKey)
-	BatchCount    = string(semconv.MessagingBatchMessageCountKey) // of an aggregate: its members
-	ErrorType     = string(semconv.ErrorTypeKey)                  // transient, permanent, expired, panic, publish, settle
+	BatchCount    = string(semconv.MessagingBatchMessageCountKey)      // of an aggregate: its members
+	Partition     = string(semconv.MessagingDestinationPartitionIDKey) // that a message came from
+	Offset        = string(semconv.MessagingKafkaOffsetKey)            // its offset there
+	ErrorType     = string(semconv.ErrorTypeKey)                       // transient, permanent, expired, panic, publish, settle
 
 	Flow       = "eip.flow"
 	Step       = "eip.step"
@@ -70,6 +72,16 @@ const (
 	Lost        = "eip.lost"        // best-effort deliveries that were lost
 	OpenGroups  = "eip.groups.open" // groups that wait to be complete
 	Lag         = "eip.lag"         // messages of a topic that a group has not finished
+
+	// Of a subscriber of an adapter, whatever reads by it.
+	ReaderPartitions  = "eip.reader.partitions"   // it owns
+	ReaderInFlight    = "eip.reader.in_flight"    // given out and not finished
+	ReaderOldest      = "eip.reader.oldest"       // how long the oldest of these has been out, about
+	ReaderLag         = "eip.reader.lag"          // behind what is finished, in the partitions it owns
+	ReaderRebalances  = "eip.reader.rebalances"   // sessions begun
+	ReaderRedelivered = "eip.reader.redelivered"  // delivered to a channel again, after a nack
+	ReaderLetters     = "eip.reader.dead_letters" // dead letters of a plain subscription
+	ReaderParked      = "eip.reader.parked"       // records that are no messages and have no dead letter
 )
 
 // Keys of log lines.

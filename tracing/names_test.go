@@ -20,6 +20,7 @@ var conventions = map[string]string{
 	"System": tracing.System, "OperationName": tracing.OperationName, "OperationType": tracing.OperationType,
 	"Destination": tracing.Destination, "Template": tracing.Template, "ConsumerGroup": tracing.ConsumerGroup,
 	"MessageID": tracing.MessageID, "Conversation": tracing.Conversation, "BatchCount": tracing.BatchCount, "ErrorType": tracing.ErrorType,
+	"Partition": tracing.Partition, "Offset": tracing.Offset,
 }
 
 // constants gives the constants of names.go and their values.

@@ -88,7 +88,6 @@ func (m *member) commit(claims ...*claim) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	began := time.Now()
 	broker, err := m.client.Coordinator(m.conf.Group)
 	if err != nil {
 		return fmt.Errorf("committing offsets: finding the coordinator: %w", err)
@@ -110,7 +109,6 @@ func (m *member) commit(claims ...*claim) error {
 			errs = append(errs, m.notCommitted(u.claim, kerr))
 		default:
 			u.claim.commit(u.n, u.offset)
-			m.tally.committed(u.claim, began)
 		}
 	}
 	if len(errs) == 0 {

@@ -65,6 +65,11 @@ func (d *delivery) String() string {
 	return place(d.msg.Topic, d.msg.Partition, d.msg.Offset)
 }
 
+// Location is documented at adapters.Located.
+func (d *delivery) Location() (partition string, offset int64) {
+	return strconv.Itoa(int(d.msg.Partition)), d.msg.Offset
+}
+
 func place(topic string, partition int32, offset int64) string {
 	return topic + "/" + strconv.Itoa(int(partition)) + "/" + strconv.FormatInt(offset, 10)
 }

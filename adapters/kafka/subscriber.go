@@ -61,7 +61,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 }
 
 func newSubscriber(c SubscriberConfig, parent *Subscriber) (*Subscriber, error) {
-	s := &Subscriber{conf: c, parent: parent, tally: &tally{}, readers: map[reader]struct{}{}}
+	s := &Subscriber{conf: c, parent: parent, tally: newTally(&c), readers: map[reader]struct{}{}}
 	if c.DeadLetter == "" {
 		return s, nil
 	}
@@ -340,6 +340,7 @@ func (s *Subscriber) Close() error {
 		r.wait()
 	}
 	all.Wait()
+	s.tally.close()
 	if s.letter != nil {
 		return s.letter.Close()
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/tracing"
 )
 
 // A SubscriberConfig is what a Subscriber is made with. Only Cluster.Brokers must be given: the zero value
@@ -70,6 +71,9 @@ type SubscriberConfig struct {
 	Limits channel.Limits
 	// Create makes topics that are missing, DeadLetter too. Nil: a missing topic is an error.
 	Create *Create
+	// Telemetry says where the instruments are (docs/tracing.md, eip.reader). The zero value: at OpenTelemetry's
+	// global provider.
+	Telemetry tracing.Config
 }
 
 // A Backoff is the pause before a message that was nacked comes again: random up to Base, which doubles
