@@ -1,0 +1,190 @@
+package hostile_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-go/leat/adapters/kafka"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/endpoint"
+	"github.com/leat-go/leat/flow"
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+// What one batch may come to, and by how much the heap may grow beyond that. A batch that is refused is held
+// in a buffer that doubles as it grows, old and new at once, and twice: by the client that reads the topic and by
+// the one that looks into what it refuses.
+const (
+	expanded = 16 << 20
+	held     = 2 * 3 * expanded
+	spare    = 32 << 20
+)
+
+// heap gives by how much what is alive on the heap grew at most, from now on until what it gives is called.
+func heap() (peak func() int64) {
+	debug.FreeOSMemory()
+	percent := debug.SetGCPercent(20) // so that it is looked at often
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	read := func() int64 {
+		metrics.Read(sample)
+		return int64(sample[0].Value.Uint64()) //nolint:gosec // Far below.
+	}
+	base, most := read(), int64(0)
+	stop := every(2*time.Millisecond, func() { most = max(most, read()-base) })
+	return func() int64 {
+		stop()
+		debug.SetGCPercent(percent)
+		return most
+	}
+}
+
+// F32: batches that expand to 60 MiB, by every compression, one behind another and between what can be read. The
+// heap does not follow, the partition moves on, and of each there is a notice that says which offsets it was.
+func TestBombs(t *testing.T) {
+	fake := kafkatest.Fake(t, tolerant())
+	addr := kafkatest.Addr(fake)
+	in, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	bomb := make([]byte, 60<<20)
+	good, bombs := 0, 0
+	plain := func(n int) {
+		for range n {
+			write(t, addr, in, &kgo.Record{Value: fmt.Appendf(nil, "%d", good+bombs), Headers: []kgo.RecordHeader{header(kafka.HeaderID, fmt.Sprint(good+bombs))}})
+			good++
+		}
+	}
+	plain(3)
+	for i, c := range []kgo.CompressionCodec{kgo.GzipCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
+		explode(t, addr, in, bomb, c)
+		bombs++
+		if i != 1 { // two in a row
+			plain(2)
+		}
+	}
+	bomb = nil //nolint:wastedassign,ineffassign // It is not to be on the heap.
+	runtime.GC()
+	peak := heap()
+	seen := make(chan string, 100)
+	stop := subscribe(t, kafka.SubscriberConfig{Cluster: quiet(addr), Group: in, MaxAttempts: 3, DeadLetter: dead}, in, func(id string) error {
+		seen <- id
+		return nil
+	})
+	until(t, time.Minute, "all that can be read is read", func() bool { return len(seen) >= good })
+	stop()
+	close(seen)
+	if n := left(t, addr, in, in); n != 0 {
+		t.Errorf("%d are not committed", n)
+	}
+	most := peak()
+	t.Logf("the heap grew by %d MiB", most>>20)
+	if most > held+spare {
+		t.Errorf("the heap grew by %d MiB, want %d at most", most>>20, (held+spare)>>20)
+	}
+	got := map[string]int{}
+	for id := range seen {
+		got[id]++
+	}
+	ranges := map[string]bool{}
+	for _, l := range read(t, addr, dead) {
+		ranges[l.get(flow.DeadOrigin)] = true
+		if !strings.Contains(l.get(flow.DeadError), kafka.ErrRefused.Error()) {
+			t.Errorf("a dead letter says %q, want that records are refused", l.get(flow.DeadError))
+		}
+		t.Log(l.get(flow.DeadError))
+	}
+	for id, n := range got {
+		if n != 1 {
+			t.Errorf("%s was delivered %d times", id, n)
+		}
+	}
+	if len(got) != good {
+		t.Errorf("%d of %d messages are delivered: %v", len(got), good, got)
+	}
+	if len(ranges) == 0 || len(ranges) > bombs {
+		t.Errorf("there are notices of %v, want one of each, or of two in a row", ranges)
+	}
+}
+
+// explode writes one batch of one record, compressed.
+func explode(t *testing.T, addr, topic string, value []byte, codec kgo.CompressionCodec) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec),
+		kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Value: value}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// F32: JSON that is 100,000 deep, has a million keys, or numbers without end. It goes to the dead letter, and the
+// next is processed.
+func TestJSONBombs(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t, tolerant()))
+	in, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	var keys bytes.Buffer
+	for i := range 1_000_000 {
+		fmt.Fprintf(&keys, `,"%d":%d`, i, rand.IntN(10))
+	}
+	const deep = 100_000
+	values := [][]byte{
+		[]byte(`{"a":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `}`),
+		append(append([]byte(`{"z":1`), keys.Bytes()...), '}'),
+		[]byte(`{"n":` + strings.Repeat("9", 900_000) + `}`),
+		[]byte(`{"n":1e999999999}`),
+		[]byte(`{"next":1}`),
+	}
+	for _, v := range values {
+		write(t, addr, in, &kgo.Record{Value: v})
+	}
+	peak := heap()
+	next := make(chan struct{})
+	f := newFlow(t, "json",
+		flow.Step("do", channel.Topic[map[string]any](in), endpoint.Do(func(_ context.Context, m map[string]any) error {
+			if m["next"] != nil {
+				close(next)
+				return nil
+			}
+			return fmt.Errorf("%w: what has %d keys is processed", errPoison, len(m))
+		})),
+		flow.Policy{Attempts: 1, DeadLetter: channel.Topic[[]byte](dead)}, flow.Group(in))
+	h, stop := start(t, f, publisher(t, kafka.PublisherConfig{Cluster: quiet(addr)}), subscriber(t, kafka.SubscriberConfig{Cluster: quiet(addr)}))
+	select {
+	case <-next:
+	case <-time.After(time.Minute):
+		t.Fatal("what is behind is not processed")
+	}
+	until(t, time.Minute, "all are in the dead letter", func() bool { return h.Counts()["do"].InFlight == 0 })
+	most := peak()
+	t.Logf("the heap grew by %d MiB", most>>20)
+	if most > expanded+spare {
+		t.Errorf("the heap grew by %d MiB, want %d at most", most>>20, (expanded+spare)>>20)
+	}
+	stop()
+	if n := left(t, addr, in, in); n != 0 {
+		t.Errorf("%d are not committed", n)
+	}
+	if c := h.Counts()["do"]; !c.Balanced() || c.Done != 1 || c.Dead+c.Invalid != int64(len(values)-1) {
+		t.Errorf("counted are %v", c)
+	}
+	letters := read(t, addr, dead)
+	if len(letters) != len(values)-1 {
+		t.Errorf("%d dead letters, want %d", len(letters), len(values)-1)
+	}
+	for _, l := range letters {
+		if strings.Contains(l.get(flow.DeadError), errPoison.Error()) {
+			t.Errorf("%s: %s", l.get(flow.DeadOrigin), l.get(flow.DeadError))
+		}
+	}
+}
