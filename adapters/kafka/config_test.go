@@ -67,7 +67,7 @@ func docs(t *testing.T, file, name string) map[string]string {
 		if !ok || spec.Name.Name != name {
 			return true
 		}
-		for _, field := range spec.Type.(*ast.StructType).Fields.List { //nolint:forcetypeassert // The names are those of structs.
+		for _, field := range spec.Type.(*ast.StructType).Fields.List {
 			for _, n := range field.Names {
 				all[n.Name] = strings.Join(strings.Fields(field.Doc.Text()+" "+field.Comment.Text()), " ")
 			}

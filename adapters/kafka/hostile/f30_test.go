@@ -157,7 +157,7 @@ func TestCostOfRefusal(t *testing.T) {
 			ended := make(chan struct{})
 			err := s.Claim(t.Context(), []string{in}, func(c adapters.Claim) {
 				defer close(ended)
-				defer func() { go s.Close() }() //nolint:errcheck // The cleanup says it.
+				defer func() { go s.Close() }()
 				for range n {
 					until(t, 10*time.Second, "everything waits", func() bool { return s.Lag(in) > 0 })
 					run := make([]adapters.Record, 0, 1)

@@ -37,7 +37,7 @@ func heap() (peak func() int64) {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	read := func() int64 {
 		metrics.Read(sample)
-		return int64(sample[0].Value.Uint64()) //nolint:gosec // Far below.
+		return int64(sample[0].Value.Uint64())
 	}
 	base, most := read(), int64(0)
 	stop := every(2*time.Millisecond, func() { most = max(most, read()-base) })
