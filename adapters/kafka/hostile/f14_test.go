@@ -12,7 +12,7 @@ import (
 
 // F14: a topic is full and its handler hardly moves. What the subscriber holds is a window, not the topic.
 func TestSlowConsumer(t *testing.T) {
-	const window, size = 16 << 20, 200 // bytes
+	const window, size = 16 << 20, 1000 // bytes
 	waiting := of(100_000, 1_000_000)
 	addr := broker(t)
 	topic := kafkatest.Topic(t, addr, 1)
