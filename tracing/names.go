@@ -73,7 +73,7 @@ const (
 	OpenGroups  = "eip.groups.open" // groups that wait to be complete
 	Lag         = "eip.lag"         // messages of a topic that a group has not finished
 
-	// Of a subscriber of an adapter, whatever reads by it.
+	// ReaderPartitions and the following are of a subscriber of an adapter, whatever reads by it.
 	ReaderPartitions  = "eip.reader.partitions"   // it owns
 	ReaderInFlight    = "eip.reader.in_flight"    // given out and not finished
 	ReaderOldest      = "eip.reader.oldest"       // how long the oldest of these has been out, about

@@ -208,21 +208,21 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 	if p.base == p.next {
 		c.oldest = time.Now()
 	}
-	ds = make([]delivery, 0, n)
-	for len(ds) < n && c.flying < c.conf.WindowBytes {
+	out := make([]delivery, 0, n)
+	for len(out) < n && c.flying < c.conf.WindowBytes {
 		m := c.queue[c.head]
 		c.queue[c.head] = nil
 		c.head++
 		size := sizeOf(m)
 		c.waiting -= size
 		c.flying += size
-		ds = append(ds, delivery{claim: c, msg: m, size: size, seq: p.give(m.Offset + 1)})
+		out = append(out, delivery{claim: c, msg: m, size: size, seq: p.give(m.Offset + 1)})
 	}
 	if c.head == len(c.queue) {
 		c.queue, c.head = c.queue[:0], 0
 	}
 	c.roomy()
-	return ds, 0
+	return out, 0
 }
 
 // lag is how many messages the partition has behind the finished ones, as far as is known.

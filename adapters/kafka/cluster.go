@@ -43,8 +43,6 @@ const (
 	defaultClient  = "leat"
 )
 
-var oldest = sarama.V2_5_0_0
-
 // withDefaults fills in what was left out.
 func (c Cluster) withDefaults() Cluster {
 	c.Brokers = slices.Clone(c.Brokers)
@@ -70,6 +68,7 @@ func (c *Cluster) wrong() []error {
 			errs = append(errs, wrong("Cluster.Brokers[%d] is %q: give host:port", i, b))
 		}
 	}
+	oldest := sarama.V2_5_0_0 // the first that fences members in transactions
 	v, err := sarama.ParseKafkaVersion(c.Version)
 	errs = append(errs, check(err == nil && v.IsAtLeast(oldest) && sarama.MaxVersion.IsAtLeast(v),
 		"Cluster.Version is %q: give one from %v to %v, such as %q, or \"\" for %q", c.Version, oldest, sarama.MaxVersion, defaultVersion, defaultVersion))
@@ -149,7 +148,7 @@ func (c *Cluster) connect(ctx context.Context, s *sarama.Config) (sarama.Client,
 // maxExpanded is how many bytes one compressed batch may come to: 16 MiB.
 const maxExpanded = 16 << 20
 
-var limitExpansion sync.Once
+var limitExpansion sync.Once //nolint:gochecknoglobals // What it sets is the client's own global.
 
 // reach sees that one broker at least talks to us: that it answers, and takes what TLS and SASL say.
 func (c *Cluster) reach(ctx context.Context, s *sarama.Config) error {

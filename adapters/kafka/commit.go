@@ -13,12 +13,12 @@ import (
 // finished has offsets committed at once when a quarter of the window waits for it; else the next
 // interval will do.
 func (m *member) finished(_ *claim, uncommitted uint64) {
-	if uncommitted >= uint64(max(m.conf.Window/4, 1)) { //nolint:gosec // Window is positive.
+	if uncommitted >= uint64(max(m.conf.Window/4, 1)) {
 		nudge(m.kick)
 	}
 }
 
-// commits commits what is finished, until the member has left the group.
+// commits has what is finished committed, until the member has left the group.
 func (m *member) commits(ended <-chan struct{}) {
 	t := time.NewTicker(m.conf.CommitInterval)
 	defer t.Stop()

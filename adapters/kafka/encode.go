@@ -12,7 +12,7 @@ import (
 // other wrote.
 const HeaderID = "_watermill_message_uuid"
 
-var headerID = []byte(HeaderID)
+var headerID = []byte(HeaderID) //nolint:gochecknoglobals // Never changed; of every record.
 
 // A body is a payload as the client wants it.
 type body []byte

@@ -50,7 +50,7 @@ type batch struct {
 	through chan struct{}
 }
 
-var pendings = sync.Pool{New: func() any { return &pending{} }}
+var pendings = sync.Pool{New: func() any { return &pending{} }} //nolint:gochecknoglobals // It holds no state of anybody.
 
 func newPending() *pending { return pendings.Get().(*pending) } //nolint:forcetypeassert // The pool holds nothing else.
 

@@ -61,7 +61,7 @@ func (p *progress) advance() bool {
 		at := p.base % uint64(len(p.end))
 		word, shift := at/64, at%64
 		n := bits.TrailingZeros64(^(p.done[word] >> shift))
-		n = min(n, int(64-shift)) //nolint:gosec // Below 64.
+		n = min(n, int(64-shift))
 		if n == 0 {
 			break
 		}
@@ -70,7 +70,7 @@ func (p *progress) advance() bool {
 			run = 1<<n - 1
 		}
 		p.done[word] &^= run << shift
-		p.base += uint64(n)
+		p.base += uint64(n) //nolint:gosec // From 1 to 64.
 	}
 	if p.base == was {
 		return false

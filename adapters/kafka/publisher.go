@@ -132,7 +132,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		x.batch, x.at = b, i
 		ps[i] = x
 		if ctx := m.Context(); endsByItself(ctx) {
-			p.watch(x, ctx)
+			p.watch(ctx, x)
 		}
 	}
 	p.push(ps)
@@ -208,7 +208,7 @@ func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoi
 		x.fill(o)
 		x.out, x.done = o, done
 		if endsByItself(o.Context) {
-			p.watch(x, o.Context)
+			p.watch(o.Context, x)
 		}
 		ps = append(ps, x)
 	}
@@ -235,7 +235,7 @@ func (p *Publisher) checkOut(o *adapters.Outgoing) error {
 }
 
 // watch has a message fail when its context ends.
-func (p *Publisher) watch(x *pending, ctx context.Context) {
+func (p *Publisher) watch(ctx context.Context, x *pending) {
 	x.stop = context.AfterFunc(ctx, func() { p.expire(x, context.Cause(ctx)) })
 }
 

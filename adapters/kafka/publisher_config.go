@@ -55,9 +55,11 @@ const (
 	Uncompressed
 )
 
-var codecs = [...]sarama.CompressionCodec{
-	Snappy: sarama.CompressionSnappy, LZ4: sarama.CompressionLZ4, Zstd: sarama.CompressionZSTD,
-	Gzip: sarama.CompressionGZIP, Uncompressed: sarama.CompressionNone,
+func (c Compression) codec() sarama.CompressionCodec {
+	return [...]sarama.CompressionCodec{
+		Snappy: sarama.CompressionSnappy, LZ4: sarama.CompressionLZ4, Zstd: sarama.CompressionZSTD,
+		Gzip: sarama.CompressionGZIP, Uncompressed: sarama.CompressionNone,
+	}[c]
 }
 
 // Create says how topics are made.
@@ -103,7 +105,7 @@ func (c *PublisherConfig) validate() error {
 	return errors.Join(append(c.Cluster.wrong(),
 		check(c.SendTimeout > 0, "SendTimeout is %v: give a duration, or 0 for 20s", c.SendTimeout),
 		check(c.TransactionTimeout >= time.Millisecond, "TransactionTimeout is %v: give a millisecond at least, or 0 for 10s", c.TransactionTimeout),
-		check(int(c.Compression) < len(codecs), "Compression is %d: give Snappy, LZ4, Zstd, Gzip or Uncompressed", c.Compression),
+		check(c.Compression <= Uncompressed, "Compression is %d: give Snappy, LZ4, Zstd, Gzip or Uncompressed", c.Compression),
 		wrongLimits(c.Limits),
 		c.Create.wrong(),
 	)...)
@@ -119,7 +121,7 @@ func (c *PublisherConfig) config() (*sarama.Config, error) {
 	p.RequiredAcks = sarama.WaitForAll
 	p.Timeout = c.Cluster.ReadTimeout / 2
 	p.Return.Successes, p.Return.Errors = true, true
-	p.Compression = codecs[c.Compression]
+	p.Compression = c.Compression.codec()
 	p.Partitioner = sarama.NewHashPartitioner
 	if c.Murmur2 {
 		p.Partitioner = sarama.NewMurmur2Partitioner

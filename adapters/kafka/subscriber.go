@@ -57,11 +57,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	return newSubscriber(c, nil)
-}
-
-func newSubscriber(c SubscriberConfig, parent *Subscriber) (*Subscriber, error) {
-	s := &Subscriber{conf: c, parent: parent, tally: newTally(&c), readers: map[reader]struct{}{}}
+	s := &Subscriber{conf: c, tally: newTally(&c), readers: map[reader]struct{}{}}
 	if c.DeadLetter == "" {
 		return s, nil
 	}
@@ -77,10 +73,7 @@ func (s *Subscriber) Group(name string) message.Subscriber {
 	if name == "" {
 		c.Instance = ""
 	}
-	g, err := newSubscriber(c, s)
-	if err != nil { // the settings were looked at when s was made
-		panic(err)
-	}
+	g := &Subscriber{conf: c, parent: s, tally: newTally(&c), letter: s.letter, readers: map[reader]struct{}{}}
 	s.mu.Lock()
 	s.children = append(s.children, g)
 	s.mu.Unlock()
@@ -341,7 +334,7 @@ func (s *Subscriber) Close() error {
 	}
 	all.Wait()
 	s.tally.close()
-	if s.letter != nil {
+	if s.letter != nil && s.parent == nil {
 		return s.letter.Close()
 	}
 	return nil

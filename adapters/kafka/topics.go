@@ -148,7 +148,7 @@ func (c *Create) make(client sarama.Client, topic string) error {
 	case errors.Is(result.Err, sarama.ErrNoError), errors.Is(result.Err, sarama.ErrTopicAlreadyExists):
 		return nil
 	}
-	return result //nolint:wrapcheck // The caller says what was being done.
+	return result
 }
 
 // controllerOf connects to the broker that makes topics.

@@ -54,7 +54,8 @@ func committed(t *testing.T, addr, topic string) iter.Seq[string] {
 		for id := range ids {
 			if !yield(id) {
 				cancel()
-				for range ids { //nolint:revive // The reader is to end.
+				for range ids {
+					continue // the reader is to end
 				}
 				return
 			}

@@ -152,7 +152,7 @@ func (j job) start(t *testing.T) *consumer {
 // kill is kill -9.
 func (c *consumer) kill() {
 	_ = c.Process.Kill()
-	<-c.ended
+	_ = <-c.ended
 }
 
 // stop asks the process to end, and wants it to do so in good order.

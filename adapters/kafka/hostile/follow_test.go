@@ -140,7 +140,7 @@ func TestCaughtUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close()                                              
+	defer p.Close()
 	for _, end := range []func() error{p.CommitTxn, p.AbortTxn} { // those that are aborted come last
 		if err := p.BeginTxn(); err != nil {
 			t.Fatal(err)
