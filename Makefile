@@ -62,7 +62,7 @@ lint: ## .golangci.yml
 
 # Results are never taken from the cache: -shuffle sees to it, and a seed of today is a test of today.
 unit: prepare ## tests with -race; PKG=./router/... RUN=TestContent for some of them
-	@$(call each,go test -json -race -shuffle=on -run '$(strip $(RUN))' $(PKG) | $(REPORT))
+	@$(call each,go test -json -race -timeout 30m -shuffle=on -run '$(strip $(RUN))' $(PKG) | $(REPORT))
 
 examples: ## runs each program under examples
 	@$(call each,$(CURDIR)/.ci/examples)
