@@ -17,19 +17,21 @@ import (
 )
 
 // BenchmarkTwoHops carries 256 bytes over two hops in memory: by ours in strict order, on the flow's
-// engine and on a Watermill router, and by GoChannel on a Watermill router with handlers that pass the
+// engine, at least and exactly once, and on a Watermill router, and by GoChannel on a Watermill router with handlers that pass the
 // message through.
 func BenchmarkTwoHops(b *testing.B) {
-	b.Run("run", func(b *testing.B) {
-		broker := &memory.Broker{Order: adapters.Ordered}
-		h, err := twoHops(b).Start(b.Context(), broker.Publisher(), broker.Subscriber("f"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		carry(b, broker.Publisher(), broker.Subscriber("sink"))
-		h.Stop()
-		_ = broker.Close()
-	})
+	for name, parts := range map[string][]flow.Part{"run": nil, "run, exactly once": {flow.ExactlyOnce()}} {
+		b.Run(name, func(b *testing.B) {
+			broker := &memory.Broker{Order: adapters.Ordered}
+			h, err := twoHops(b, parts...).Start(b.Context(), broker.Publisher(), broker.Subscriber("f"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			carry(b, broker.Publisher(), broker.Subscriber("sink"))
+			h.Stop()
+			_ = broker.Close()
+		})
+	}
 	b.Run("addto", func(b *testing.B) {
 		broker := &memory.Broker{Order: adapters.Ordered}
 		r := message.NewDefaultRouter(watermill.NopLogger{})
@@ -48,13 +50,13 @@ func BenchmarkTwoHops(b *testing.B) {
 	})
 }
 
-func twoHops(b *testing.B) *flow.Flow {
+func twoHops(b *testing.B, parts ...flow.Part) *flow.Flow {
 	b.Helper()
 	const in, mid, out channel.Topic[[]byte] = "in", "mid", "out"
-	f, err := flow.New("f",
+	f, err := flow.New("f", append(parts[:len(parts):len(parts)],
 		flow.Step("a", in, router.Content(router.Otherwise(mid))),
 		flow.Step("b", mid, router.Content(router.Otherwise(out))),
-		flow.Policy{DeadLetter: "dead"})
+		flow.Policy{DeadLetter: "dead"})...)
 	if err != nil {
 		b.Fatal(err)
 	}

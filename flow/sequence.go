@@ -119,10 +119,15 @@ func (s *sequence) finish(n int) {
 	s.fails, s.err, s.alone = 0, nil, false
 }
 
-// pause has it wait before the next try. The committer's lock is held.
-func (s *sequence) pause(err error) {
+// pause has it wait before the next try: crowded, for another commit to make room. The committer's lock is
+// held.
+func (s *sequence) pause(err error, crowded bool) {
 	s.fails++
-	s.err, s.again = err, time.Now().Add(publishPause(s.fails))
+	after := publishPause(s.fails)
+	if crowded {
+		s.fails, after = 1, linger
+	}
+	s.err, s.again = err, time.Now().Add(after)
 }
 
 // surrender takes back, from the i-th slot on, the works that wait for a commit which will not come, and

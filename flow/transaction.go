@@ -37,6 +37,7 @@ type part struct {
 	slots   []*slot
 	refused bool // a work of it was
 	blamed  bool // what it caused is why the transaction failed
+	crowded bool // that is: there is no room for it on a topic that the flow itself has to empty
 }
 
 func (b *batch) full() bool { return b.messages >= batchMessages || b.bytes >= batchBytes }
@@ -171,7 +172,9 @@ func (c *committer) fail(b *batch, err error, givenUp bool) {
 		switch {
 		case fenced, givenUp, alone, p.refused, lost && errors.Is(err, adapters.ErrLost):
 		case p.blamed || len(refusals) == 0 && !blame:
-			p.failed(err, publishPause(p.seq.fails+1))
+			if !p.crowded {
+				p.failed(err, publishPause(p.seq.fails+1))
+			}
 			paused = append(paused, p)
 		}
 	}
@@ -182,7 +185,7 @@ func (c *committer) fail(b *batch, err error, givenUp bool) {
 		x.reopen(w)
 	}
 	for _, p := range paused {
-		p.seq.pause(err)
+		p.seq.pause(err, p.crowded)
 	}
 	for i := range b.parts {
 		b.parts[i].seq.alone = alone
@@ -210,7 +213,10 @@ func (b *batch) judge() (refusals []*work, lost, blame bool) {
 			is := false
 			for _, o := range w.outs {
 				is = is || w.refuses(o)
-				p.blamed = p.blamed || o.Err != nil
+				if o.Err != nil {
+					p.crowded = (p.crowded || !p.blamed) && errors.Is(o.Err, adapters.ErrFull)
+					p.blamed = true
+				}
 			}
 			if is {
 				p.refused, refusals = true, append(refusals, w)

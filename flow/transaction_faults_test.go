@@ -58,6 +58,23 @@ func (s *thief) steal(topic string) {
 	s.lose[topic](adapters.ErrLost)
 }
 
+// together gives messages to two topics that are then in one transaction: those of step a are read and
+// held, and while they are to be computed the others wait for them.
+func (v *vault) together(ofA, others []string) {
+	v.T.Helper()
+	v.wait(0) // for the read that is under way
+	if err := v.h.Pause("a"); err != nil {
+		v.T.Fatal(err)
+	}
+	v.give("arrivals", "", ofA...)
+	v.wait(0)
+	v.give("sorted", "", others...)
+	v.wait(0)
+	if err := v.h.Resume("a"); err != nil {
+		v.T.Fatal(err)
+	}
+}
+
 // With a claim that is lost a transaction comes to nothing: what was of it is given back, and the others
 // are committed without it.
 func TestExactlyOnceALostClaim(t *testing.T) {
@@ -94,14 +111,7 @@ func lostClaim(t *testing.T, early bool) {
 	}
 	c := &caller{}
 	v.run(quick(), flow.Step("a", arrivals, c.block()), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
-	if err := v.h.Pause("a"); err != nil { // so that both are in one transaction
-		t.Fatal(err)
-	}
-	v.give("sorted", "", "s1", "s2")
-	v.give("arrivals", "", "p1", "p2")
-	if err := v.h.Resume("a"); err != nil {
-		t.Fatal(err)
-	}
+	v.together([]string{"p1", "p2"}, []string{"s1", "s2"})
 	v.wait(500 * time.Millisecond)
 	equal(t, "of the claim that is kept", v.parcels("stickers"), []string{"p1", "p2"})
 	v.wait(10 * time.Second)
@@ -123,6 +133,36 @@ func lostClaim(t *testing.T, early bool) {
 	other.wait(time.Minute)
 	equal(t, "by the next owner", other.parcels("others"), []string{"s1", "s2"})
 	other.stop()
+}
+
+// A transaction is not given up for one claim that is lost while it is under way: it may have been
+// committed, and then what it has of the other claims must not be done again. When all are lost it is.
+func TestExactlyOnceATransactionIsGivenUpForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &thief{lose: map[string]context.CancelCauseFunc{}}
+		v := &vault{T: t, bank: &bank{took: time.Minute}, Sub: func(sub message.Subscriber) message.Subscriber {
+			s.Subscriber = sub
+			return s
+		}}
+		v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
+		v.together([]string{"p1"}, []string{"s1"})
+		v.wait(10 * time.Second)
+		s.steal("sorted")
+		v.wait(2 * time.Minute)
+		equal(t, "of the claim that is kept", v.parcels("stickers"), []string{"p1"})
+		if n := v.calls; n != 1 {
+			t.Errorf("%d transactions, want the one: %v", n, v.bookings())
+		}
+		v.give("arrivals", "", "p2")
+		v.wait(10 * time.Second)
+		began := time.Now()
+		s.steal("arrivals")
+		inTime(t, "Stop", v.stop)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("with every claim lost it took %v", d)
+		}
+		equal(t, "in the end", v.parcels("stickers"), []string{"p1"})
+	})
 }
 
 // A publisher that was replaced ends the flow, with an error that says so; nothing is finished.
@@ -414,7 +454,7 @@ func TestExactlyOnceInCircles(t *testing.T) {
 		v.stop()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		b := &memory.Broker{Bound: 2}
+		b := &memory.Broker{Bound: 2, Window: 1}
 		v := &vault{T: t, Broker: b}
 		defer b.Close()
 		twice := block[parcel]{func(m channel.Message[parcel]) (channel.Result, error) {

@@ -72,15 +72,15 @@ func (x *transaction) plan(finished []adapters.Finished, outs []*adapters.Outgoi
 		x.done = append(x.done, done{c, finished[i].Records})
 		names[c.topic] = struct{}{}
 	}
-	var errs []error
+	var err error
 	for _, o := range outs {
 		names[o.Topic] = struct{}{}
-		if o.Err = conf.checkOut(o); o.Err != nil {
-			errs = append(errs, fmt.Errorf("transaction: message %q for topic %q: %w", o.ID, o.Topic, o.Err))
+		if o.Err = conf.checkOut(o); o.Err != nil && err == nil {
+			err = fmt.Errorf("transaction: message %q for topic %q: %w", o.ID, o.Topic, o.Err)
 		}
 	}
 	x.outs, x.names = outs, slices.Sorted(maps.Keys(names))
-	return errors.Join(errs...)
+	return err
 }
 
 // claimOf finds the broker's own claim, through decorators that have an Unwrap method.
@@ -168,6 +168,7 @@ func (x *transaction) topic(name string) *topic {
 
 // room gives a topic that has none for what goes there, or fails those of outs that do not wait for it.
 func (x *transaction) room(freed map[*group]int) (full *topic, err error) {
+	why := map[*topic]error{}
 	x.onto = x.onto[:0]
 	for _, o := range x.outs {
 		t := x.topic(o.Topic)
@@ -175,9 +176,15 @@ func (x *transaction) room(freed map[*group]int) (full *topic, err error) {
 		if !t.fullWithout(freed) {
 			continue
 		}
-		if full = t; o.NoWait {
+		if full = t; !o.NoWait {
+			continue
+		}
+		if o.Err = why[t]; o.Err == nil {
 			o.Err = t.errFull()
-			err = errors.Join(err, fmt.Errorf("transaction: message %q: %w", o.ID, o.Err))
+			why[t] = o.Err
+		}
+		if err == nil {
+			err = fmt.Errorf("transaction: message %q: %w", o.ID, o.Err)
 		}
 	}
 	return full, err
