@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -53,7 +54,7 @@ func BenchmarkTwoHops(b *testing.B) {
 func twoHops(b *testing.B, parts ...flow.Part) *flow.Flow {
 	b.Helper()
 	const in, mid, out channel.Topic[[]byte] = "in", "mid", "out"
-	f, err := flow.New("f", append(parts[:len(parts):len(parts)],
+	f, err := flow.New("f", append(slices.Clip(parts),
 		flow.Step("a", in, router.Content(router.Otherwise(mid))),
 		flow.Step("b", mid, router.Content(router.Otherwise(out))),
 		flow.Policy{DeadLetter: "dead"})...)
