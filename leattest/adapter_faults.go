@@ -19,7 +19,7 @@ import (
 func adapterFaultCases() []adapterCase {
 	return []adapterCase{
 		{name: "crash", settings: AdapterSettings{Crashes: true, Window: 8, Drain: 300 * time.Millisecond}, needs: []adapterNeed{needsCrash()}, test: testAdapterCrash},
-		{name: "contiguous commit", settings: AdapterSettings{Crashes: true, Order: adapters.Unordered, Drain: 300 * time.Millisecond}, needs: []adapterNeed{needsCrash()}, test: testAdapterContiguous},
+		{name: "contiguous commit", settings: AdapterSettings{Crashes: true, Order: adapters.Unordered, Window: 40, Drain: 300 * time.Millisecond}, needs: []adapterNeed{needsCrash()}, test: testAdapterContiguous},
 		{name: "rebalance", settings: AdapterSettings{Drain: 10 * time.Second}, test: testAdapterRebalance},
 		{name: "heap", alone: true, settings: AdapterSettings{Order: adapters.Unordered, Window: 16}, needs: []adapterNeed{needsHeap()}, test: testAdapterHeap},
 		{name: "leaks", alone: true, test: testAdapterLeaks},
@@ -73,29 +73,42 @@ func testAdapterCrash(x *adapterTest) {
 	}
 }
 
-// Messages are acknowledged out of order, and the member vanishes. What was not acknowledged comes again,
+// Messages are acknowledged out of order, the newest first, and the member vanishes when what has no gap
+// before it is acknowledged for good: the window has room again. What was not acknowledged comes again,
 // wherever it is; then, acknowledged in reverse, nothing does.
 func testAdapterContiguous(x *adapterTest) {
-	const messages = 40
+	messages := x.settings.Window
 	topic, pub, group := x.topic(1), x.publisher(), x.name("group")
-	x.publish(pub, topic, notes(messages, "m", "")...)
+	sent := notes(messages+3, "m", "")
+	x.publish(pub, topic, sent...)
 	one := x.join(topic, group)
-	held := one.take(messages, "messages out of order")
-	var open []string
-	for i, msg := range slices.Backward(held) {
-		if i == 3 || i == 17 || i >= messages-2 {
-			open = append(open, msg.UUID)
-			continue
-		}
-		msg.Ack()
+	held := map[string]*message.Message{}
+	for _, msg := range one.take(messages, "messages of a window") {
+		held[msg.UUID] = msg
 	}
+	var open []string
+	for i, id := range slices.Backward(noteIDs(sent[:messages])) {
+		switch {
+		case held[id] == nil:
+			x.Fatalf("%s is not in flight, and later messages are", id)
+		case i == 3 || i == 17 || i >= messages-2:
+			open = append(open, id)
+		default:
+			held[id].Ack()
+		}
+	}
+	open = append(open, one.next("message, with the first acknowledged for good").UUID)
 	x.env.Crash(one.sub)
 	two := x.join(topic, group)
 	x.publish(pub, topic, note("last", ""))
-	again := two.hold(append(slices.Clone(open), "last")...)
+	again := two.hold(open...)
 	for _, msg := range slices.Backward(again) {
 		msg.Ack()
 	}
+	if !slices.Contains(noteIDs(again), "last") {
+		two.through("last")
+	}
+	two.rest()
 	two.leave()
 	x.publish(pub, topic, note("end", ""))
 	if got := x.join(topic, group).through("end"); len(got) != 1 {
@@ -112,6 +125,21 @@ func (m *adapterMember) hold(ids ...string) (got []*message.Message) {
 		got = append(got, msg)
 	}
 	return got
+}
+
+// rest acknowledges what comes until nothing does.
+func (m *adapterMember) rest() {
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for {
+		select {
+		case msg := <-m.ms:
+			msg.Ack()
+			timer.Reset(quiet)
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // Members join and leave while messages are in flight. Nothing is lost; nobody gets what another has, or
