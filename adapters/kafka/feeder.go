@@ -242,10 +242,10 @@ func (p *Publisher) tell(ps []*pending) {
 	for _, x := range ps {
 		switch {
 		case x.kept:
-		case x.stop == nil:
-			x.recycle()
-		default:
+		case x.stop != nil:
 			x.stop() // whoever watches may know it still
+		case x.err == nil: // what the client has failed it may still look at
+			x.recycle()
 		}
 	}
 }

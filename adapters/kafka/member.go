@@ -256,7 +256,6 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 	if r == nil {
 		return nil
 	}
-	defer r.active.Done()
 	m.tally.claimed(c)
 	unwatch := context.AfterFunc(s.Context(), func() {
 		if cause := context.Cause(s.Context()); isLoss(cause) {
@@ -267,7 +266,16 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 		c.intake()
 		c.stop(fmt.Errorf("%w: %w", channel.ErrStopped, errRevoked))
 	}()
-	r.own(c)
+	worked := make(chan struct{})
+	go func() { // an own that outstays its time holds up neither the session nor the group
+		defer r.active.Done()
+		defer close(worked)
+		r.own(c)
+	}()
+	select {
+	case <-worked:
+	case <-c.ctx.Done():
+	}
 	m.leave(c)
 	unwatch()
 	return nil

@@ -173,13 +173,18 @@ func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapte
 	if err != nil {
 		return fmt.Errorf("reading topics %v in group %q: %w", topics, s.conf.Group, err)
 	}
-	for _, t := range topics {
-		m.add(t, &reading{own: own})
+	rs := make([]reading, len(topics))
+	for i, t := range topics {
+		rs[i].own = own
+		m.add(t, &rs[i])
 	}
 	unhook := context.AfterFunc(ctx, func() { m.stop(context.Cause(ctx)) })
 	defer unhook()
 	m.run()
 	s.forget(m)
+	for i := range rs {
+		rs[i].active.Wait()
+	}
 	return m.fatal
 }
 
