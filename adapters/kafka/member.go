@@ -256,6 +256,7 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 	if r == nil {
 		return nil
 	}
+	defer r.active.Done() // when what is finished is committed
 	m.tally.claimed(c)
 	unwatch := context.AfterFunc(s.Context(), func() {
 		if cause := context.Cause(s.Context()); isLoss(cause) {
@@ -267,6 +268,7 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 		c.stop(fmt.Errorf("%w: %w", channel.ErrStopped, errRevoked))
 	}()
 	worked := make(chan struct{})
+	r.active.Add(1)
 	go func() { // an own that outstays its time holds up neither the session nor the group
 		defer r.active.Done()
 		defer close(worked)
