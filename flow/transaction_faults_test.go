@@ -660,3 +660,93 @@ func TestExactlyOnceAnOutageIsOneLine(t *testing.T) {
 		}
 	})
 }
+
+// A feed whose message finds a topic full that the flow itself has to empty waits for that, and dies of it
+// as little as any other.
+func TestExactlyOnceAFeedOntoAFullTopicOfTheFlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, Broker: &memory.Broker{Bound: 1}}
+		defer v.Broker.Close()
+		var up atomic.Bool
+		c := &caller{fail: func(string, int) error {
+			if !up.Load() {
+				return channel.Later(errFlaky, time.Second)
+			}
+			return nil
+		}}
+		v.run(quick(), flow.Direct(channel.Topic[parcel]("fed")), flow.Step("a", channel.Topic[parcel]("fed"), forwarder()), flow.Step("b", sorted, c.block()))
+		v.give("sorted", "", "s1")
+		feed := must(flow.Into(v.h, channel.Topic[parcel]("fed")))(t)
+		over := make(chan error, 1)
+		go func() { over <- feed(context.Background(), "p1", parcel{ID: "p1"}) }()
+		v.wait(10 * time.Second)
+		if len(over) != 0 {
+			t.Error("the feed does not wait for room")
+		}
+		up.Store(true)
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+		drainTopic(t, v.Broker, "stickers")
+		v.wait(10 * time.Second)
+		v.is("a", "received=1 sent=1")
+		v.stop()
+	})
+}
+
+// A feed that waits for its turn ends with its caller, whatever the transaction before it does.
+func TestExactlyOnceAFeedBehindATransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := (&vault{T: t, bank: &bank{took: time.Hour}}).run(quick(), flow.Step("a", arrivals, (&caller{}).block()))
+		feed := must(flow.Into(v.h, arrivals))(t)
+		v.give("arrivals", "", "p1")
+		v.wait(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if err := feed(ctx, "p2", parcel{ID: "p2"}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Minute {
+			t.Errorf("the feed ends with %v after %v", err, time.Since(began))
+		}
+		v.wait(2 * time.Hour)
+		equal(t, "sent", v.parcels("stickers"), []string{"p1"})
+	})
+}
+
+// A mortal is a Subscriber whose records have contexts of their own, which end a second after they are read.
+type mortal struct{ message.Subscriber }
+
+type mortalClaim struct{ adapters.Claim }
+
+func (s mortal) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
+	return s.Subscriber.(adapters.Claims).Claim(ctx, topics, func(c adapters.Claim) { own(mortalClaim{c}) })
+}
+
+func (c mortalClaim) Unwrap() adapters.Claim { return c.Claim }
+
+func (c mortalClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
+	run, err := c.Claim.Next(run)
+	for i := range run {
+		ctx, cancel := context.WithCancel(c.Context())
+		time.AfterFunc(time.Second, cancel)
+		run[i].Context = ctx
+	}
+	return run, err
+}
+
+// A record whose own context ends is not given back: those behind it could not be finished.
+func TestExactlyOnceARecordsOwnContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &caller{fail: func(id string, attempt int) error {
+			if id == "p2" && attempt < 3 {
+				return errFlaky
+			}
+			return nil
+		}}
+		v := &vault{T: t, Sub: func(sub message.Subscriber) message.Subscriber { return mortal{sub} }}
+		v.run(quick(), flow.Step("a", arrivals, c.block()))
+		v.give("arrivals", "", numbered(1, 5)...)
+		v.wait(time.Minute)
+		equal(t, "sent", v.parcels("stickers"), numbered(1, 5))
+		v.is("a", "received=5 sent=5 retries=2")
+	})
+}
