@@ -728,7 +728,7 @@ func (c mortalClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
 	for i := range run {
 		ctx, cancel := context.WithCancel(c.Context())
 		time.AfterFunc(time.Second, cancel)
-		run[i].Context = ctx
+		run[i].Context = ctx //nolint:fatcontext // One for each record.
 	}
 	return run, err
 }

@@ -446,3 +446,43 @@ func TestExactlyOnceRefusedByTheBroker(t *testing.T) {
 		v.is("a", "received=2 sent=1 dead=1")
 	})
 }
+
+// A refusal is of its own message, whatever was committed before it; and a commit that succeeds forgets the
+// failures before it, so that Stop commits what is computed.
+func TestExactlyOnceRefusedBehindACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &caller{fail: func(id string, attempt int) error {
+			if id == "p3" && attempt == 1 {
+				return errFlaky
+			}
+			return nil
+		}}
+		v := &vault{T: t, bank: &bank{}}
+		v.fail = func(call int, finished []adapters.Finished, outs []*adapters.Outgoing) error {
+			if call == 1 {
+				return errWire
+			}
+			for _, f := range finished {
+				for i := range f.Records {
+					if f.Records[i].ID == "p3" && outs[i].Topic == "stickers" {
+						outs[i].Err = channel.ErrTooLarge
+						return outs[i].Err
+					}
+				}
+			}
+			return nil
+		}
+		v.run(quick(), flow.Step("a", arrivals, c.block()))
+		v.give("arrivals", "", numbered(1, 5)...)
+		v.wait(10 * time.Second)
+		equal(t, "sent", v.parcels("stickers"), []string{"p1", "p2", "p4", "p5"})
+		v.is("a", "received=5 sent=4 dead=1 retries=1")
+		v.took = time.Second
+		v.give("arrivals", "", "p6")
+		v.wait(100 * time.Millisecond)
+		v.give("arrivals", "", "p7") // computed while the commit of p6 is under way
+		v.wait(100 * time.Millisecond)
+		v.stop()
+		equal(t, "after Stop", v.parcels("stickers"), []string{"p1", "p2", "p4", "p5", "p6", "p7"})
+	})
+}
