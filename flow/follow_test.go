@@ -277,9 +277,13 @@ func TestNothingHappensBeforeItHasCaughtUp(t *testing.T) {
 				note(what)
 			})
 		}
+		self := must(flow.Into(x.h, rules))(t) // what is caught up with waits for nothing
+		if err := self(t.Context(), "c", rule{"c", "sorted"}); err != nil {
+			t.Error(err)
+		}
 		pass(59 * time.Second)
 		wants(t, "after 59 s", happened.read(), []string{"fed in vain after 1s"})
-		wants(t, "accounts", x.h.Counts()["route"], "received=2 done=1 in flight=1 later=6")
+		wants(t, "accounts", x.h.Counts()["route"], "received=3 done=2 in flight=1 later=6")
 		pass(2 * time.Second)
 		all.Wait()
 		got := happened.read()
@@ -360,7 +364,12 @@ func TestStoppedWhileItCatchesUp(t *testing.T) {
 				x := d.start("f", &ruled{learn: slowRule("a")})
 				feed := must(flow.Into(x.h, arrivals))(t)
 				fed := make(chan error, 1)
-				go func() { fed <- feed(context.Background(), "fed", parcel{Kind: "a"}) }()
+				var let time.Time
+				go func() {
+					err := feed(context.Background(), "fed", parcel{Kind: "a"})
+					let = time.Now()
+					fed <- err
+				}()
 				pass(5 * time.Second)
 				began := time.Now()
 				if err := end(x); err != nil {
@@ -369,8 +378,8 @@ func TestStoppedWhileItCatchesUp(t *testing.T) {
 				if took, most := time.Since(began), map[string]time.Duration{"drain": time.Minute, "drain in a hurry": time.Second}[name]; took > most {
 					t.Errorf("it took %v", took)
 				}
-				if err := <-fed; !errors.Is(err, channel.ErrStopped) {
-					t.Errorf("feeding gave %v", err)
+				if err := <-fed; !errors.Is(err, channel.ErrStopped) || !let.Equal(began) {
+					t.Errorf("feeding gave %v after %v", err, let.Sub(began))
 				}
 				x.stop()
 				wants(t, "sorted", len(d.on("sorted")), 0)
@@ -381,6 +390,22 @@ func TestStoppedWhileItCatchesUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Stop waits for what is being caught up with, as for everything that is worked on.
+func TestStopWaitsWhileItCatchesUp(t *testing.T) {
+	everyDepot(t, func(t *testing.T, d *depot) {
+		d.put("rules", rule{"a", "sorted"})
+		x := d.start("f", &ruled{learn: func(channel.Message[rule]) error {
+			time.Sleep(10 * time.Second)
+			return nil
+		}})
+		pass(time.Second)
+		began := time.Now()
+		x.h.Stop()
+		wants(t, "it took", time.Since(began), 9*time.Second)
+		wants(t, "accounts", x.h.Counts()["route"], "received=1 done=1")
+	})
 }
 
 // A drain that would fire what a clock keeps until the end, by rules that are not known yet, says so instead.
@@ -397,15 +422,12 @@ func TestDrainFiresNothingBeforeItHasCaughtUp(t *testing.T) {
 				return channel.Done(), nil
 			},
 		}
-		d.put("rules", rule{"a", "sorted"})
-		r := &ruled{clock: clock, learn: func(channel.Message[rule]) error { return channel.Later(errFlaky, time.Second) }}
-		x := d.start("f", r)
-		ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		f := mustNew(t, "f", quick(), flow.Step("route", arrivals, &ruled{clock: clock}))
+		h, stop := d.driver.Launch(t, f, d.wire, stuckFollower{d.broker.Subscriber("f")})
 		defer stop()
 		pass(time.Second)
-		x.h.Pause("route") //nolint:errcheck // It is there.
-		if err := x.h.Drain(ctx); err == nil {
-			t.Error("it was drained")
+		if err := h.Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "draining: what every instance reads was not caught up yet") {
+			t.Errorf("got %v", err)
 		}
 		if fired {
 			t.Error("the clock was fired")
@@ -413,35 +435,60 @@ func TestDrainFiresNothingBeforeItHasCaughtUp(t *testing.T) {
 	})
 }
 
-// A router that closes before the flow has caught up is not held up by it.
+// handed hands out messages whose contexts never end, and follows in memory.
+type handed struct {
+	*hand
+
+	follower message.Subscriber
+}
+
+func (h handed) Group(name string) message.Subscriber {
+	if name == "" {
+		return h.follower
+	}
+	return h.hand
+}
+
+// A router that closes before the flow has caught up is not held up by it: what its handlers hold goes back.
 func TestARouterClosesWhileItsFlowCatchesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &memory.Broker{Keep: []string{"rules"}}
-		defer b.Close()
-		d := &depot{&wire{to: b.Publisher()}, t, leattest.Router, b}
-		d.put("rules", rule{"a", "sorted"})
-		d.put("arrivals", parcel{ID: "p", Kind: "a"})
-		f := mustNew(t, "f", quick(), flow.Step("route", arrivals, &ruled{learn: slowRule("a")}))
-		r := message.NewDefaultRouter(watermill.NopLogger{})
-		h := must(f.AddTo(r, d.wire, b.Subscriber("f")))(t)
-		over := make(chan error, 1)
-		go func() { over <- r.Run(context.Background()) }()
-		<-r.Running()
-		pass(5 * time.Second)
-		began := time.Now()
-		if err := errors.Join(r.Close(), <-over); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(began); took != 0 {
-			t.Errorf("it took %v", took)
-		}
-		if err := h.Err(); err != nil {
-			t.Errorf("the flow calls it a failure: %v", err)
-		}
-		h.Stop()
-		balanced(t, h)
-		wants(t, "accounts", h.Counts()["route"], "received=0 later=1 returned=1")
-	})
+	for name, end := range map[string]func(r *message.Router, cancel func()) error{
+		"it is closed":      func(r *message.Router, _ func()) error { return r.Close() },
+		"its context ended": func(_ *message.Router, cancel func()) error { cancel(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &memory.Broker{Keep: []string{"rules"}}
+				defer b.Close()
+				d := &depot{&wire{to: b.Publisher()}, t, leattest.Router, b}
+				d.put("rules", rule{"a", "sorted"})
+				f := mustNew(t, "f", quick(), flow.Step("route", arrivals, &ruled{learn: slowRule("a")}))
+				r := message.NewDefaultRouter(watermill.NopLogger{})
+				hand := newHand()
+				h := must(f.AddTo(r, d.wire, handed{hand, b.Subscriber("")}))(t)
+				over := make(chan error, 1)
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				go func() { over <- r.Run(ctx) }()
+				<-r.Running()
+				m := hand.give("arrivals", "p", `{"ID":"p","Kind":"a"}`)
+				pass(5 * time.Second)
+				began := time.Now()
+				if err := errors.Join(end(r, cancel), <-over); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took != 0 {
+					t.Errorf("it took %v", took)
+				}
+				if err := h.Err(); err != nil {
+					t.Errorf("the flow calls it a failure: %v", err)
+				}
+				h.Stop()
+				balanced(t, h)
+				wants(t, "the message", fate(m), "given back")
+				wants(t, "accounts", h.Counts()["route"], "received=0 later=1 returned=1")
+			})
+		})
+	}
 }
 
 // Whoever cannot follow says so by name: at start where that can be known, else as the flow's end.
@@ -467,6 +514,12 @@ func TestWhoCannotFollow(t *testing.T) {
 			}
 		}
 	}
+	r := message.NewDefaultRouter(watermill.NopLogger{})
+	h := must(f.AddTo(r, b.Publisher(), b.Subscriber("f")))(t)
+	defer h.Stop()
+	if _, err := f.AddTo(r, b.Publisher(), b.Subscriber("f")); err == nil || !strings.Contains(err.Error(), "added twice") {
+		t.Errorf("added twice: %v", err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		b := &memory.Broker{} // which does not keep the rules
 		defer b.Close()
@@ -475,6 +528,21 @@ func TestWhoCannotFollow(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// stuckFollower never gets anywhere.
+type stuckFollower struct{ *memory.Subscriber }
+
+func (s stuckFollower) Group(name string) message.Subscriber {
+	if name == "" {
+		return s
+	}
+	return s.Subscriber.Group(name)
+}
+
+func (stuckFollower) Follow(ctx context.Context, _ []string, _ func(adapters.Claim), _ func()) error {
+	<-ctx.Done()
+	return nil
 }
 
 // lostFollower ends by itself.

@@ -28,6 +28,8 @@ func adapterFlowCases() []adapterCase {
 	return []adapterCase{
 		{name: "flow on its engine", settings: patient, test: func(x *adapterTest) { x.testFlow(Engine) }},
 		{name: "flow on a router", settings: patient, test: func(x *adapterTest) { x.testFlow(Router) }},
+		{name: "flow that follows, on its engine", needs: []adapterNeed{needsOf[adapters.Follower]("Follower")}, test: func(x *adapterTest) { x.testFlowFollows(Engine) }},
+		{name: "flow that follows, on a router", needs: []adapterNeed{needsOf[adapters.Follower]("Follower")}, test: func(x *adapterTest) { x.testFlowFollows(Router) }},
 		{name: "traces on its engine", test: func(x *adapterTest) { x.testTraces(Engine) }},
 		{name: "traces on a router", test: func(x *adapterTest) { x.testTraces(Router) }},
 		{name: "poison", test: testAdapterPoison},
