@@ -268,12 +268,10 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 		c.stop(fmt.Errorf("%w: %w", channel.ErrStopped, errRevoked))
 	}()
 	worked := make(chan struct{})
-	r.active.Add(1)
-	go func() { // an own that outstays its time holds up neither the session nor the group
-		defer r.active.Done()
+	r.active.Go(func() { // an own that outstays its time holds up neither the session nor the group
 		defer close(worked)
 		r.own(c)
-	}()
+	})
 	select {
 	case <-worked:
 	case <-c.ctx.Done():

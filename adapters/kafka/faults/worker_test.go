@@ -152,7 +152,9 @@ func (j job) start(t *testing.T) *consumer {
 // kill is kill -9.
 func (c *consumer) kill() {
 	_ = c.Process.Kill()
-	_ = <-c.ended
+	for range c.ended {
+		continue // until it has ended
+	}
 }
 
 // stop asks the process to end, and wants it to do so in good order.
