@@ -98,7 +98,7 @@ type Outgoing struct {
 // each, and waits for none.
 type BatchPublisher interface {
 	// Send publishes outs. It calls done with every one of them exactly once, in one call or several,
-	// from any goroutine, possibly before it returns. What one goroutine sends keeps its order per
+	// from any goroutine, possibly before it returns; done does not keep the slice. What one goroutine sends keeps its order per
 	// topic and key.
 	Send(outs []*Outgoing, done func([]*Outgoing))
 }

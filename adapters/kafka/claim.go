@@ -113,6 +113,13 @@ func (c *claim) isLost() bool {
 	return c.lost
 }
 
+// settleUp ends the time there is for the rest: own has returned, and the commit has a time of its own.
+func (c *claim) settleUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer.Stop()
+}
+
 // letGo ends the claim because its own has returned.
 func (c *claim) letGo() {
 	c.stop(channel.ErrStopped)
@@ -189,12 +196,13 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 			return nil, pause
 		}
 		n := min(most, len(c.back))
-		ds = make([]delivery, n)
-		for i, d := range c.back[:n] {
-			ds[i] = delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: d.again + 1, err: d.err}
+		for _, d := range c.back[:n] {
+			if c.progress.out(d.seq) { // else it was finished after all
+				ds = append(ds, delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: d.again + 1, err: d.err})
+			}
 		}
 		c.back = append(c.back[:0], c.back[n:]...)
-		return ds, 0
+		return ds, time.Nanosecond // if none is left, look again
 	}
 	p := &c.progress
 	room := c.conf.Window - int(p.next-c.committed) //nolint:gosec // Both are below Window apart.

@@ -52,26 +52,37 @@ func (p *Publisher) push(ps []*pending) {
 func (p *Publisher) feed() {
 	defer close(p.fed)
 	defer p.disconnect()
-	var run []*pending
+	var took, rest []*pending // what was taken from the queue, and what of that is still to be handed over
 	for {
 		p.mu.Lock()
-		for !p.closed && (len(p.queue) == 0 || p.inside >= inClient) || p.closed && p.line.len > 0 && len(p.queue) == 0 {
+		for p.waits(len(rest)) {
 			p.changed.Wait()
 		}
-		if len(p.queue) == 0 {
+		if len(rest) == 0 {
+			took, p.queue = p.queue, took[:0]
+			rest = took
+		}
+		if len(rest) == 0 {
 			p.mu.Unlock()
 			return
 		}
-		n := min(len(p.queue), max(inClient-p.inside, 1))
-		run = append(run[:0], p.queue[:n]...)
-		rest := copy(p.queue, p.queue[n:])
-		clear(p.queue[rest:])
-		p.queue = p.queue[:rest]
+		n := min(len(rest), max(inClient-p.inside, 1))
 		p.inside += n
 		p.mu.Unlock()
-		p.hand(run)
-		clear(run)
+		p.hand(rest[:n])
+		clear(rest[:n])
+		rest = rest[n:]
 	}
+}
+
+// waits reports whether the feeder has nothing to do: nothing to hand over, or no room for it, and, once the
+// publisher is closed, messages that are still to be answered.
+func (p *Publisher) waits(rest int) bool {
+	nothing := rest == 0 && len(p.queue) == 0
+	if p.closed {
+		return nothing && p.line.len > 0
+	}
+	return nothing || p.inside >= inClient
 }
 
 // hand gives a run to the client, which may take its time.

@@ -181,8 +181,13 @@ func (m *member) drop(topic string, why error) {
 		c.stop(why)
 	}
 	if end != nil && len(of) == 0 {
-		end(why)
+		endSession(end, why)
 	}
+}
+
+// endSession ends a session whose claims are still this member's.
+func endSession(end context.CancelCauseFunc, why error) {
+	end(fmt.Errorf("%w: %w", channel.ErrStopped, why))
 }
 
 // stop ends the member: its claims give out nothing more, and when they are let go it leaves the group.
@@ -201,7 +206,7 @@ func (m *member) stop(why error) {
 		c.stop(why)
 	}
 	if len(claims) == 0 && end != nil { // else the first claim that is let go ends the session
-		end(why)
+		endSession(end, why)
 	}
 }
 
@@ -229,7 +234,7 @@ func (m *member) Setup(s sarama.ConsumerGroupSession) error {
 	m.health.recovered()
 	m.tally.rebalanced()
 	if stopped != nil {
-		end(stopped)
+		endSession(end, stopped)
 	}
 	return nil
 }
@@ -300,6 +305,7 @@ func (m *member) arrived(c *claim) { m.health.well(c.ailing()) }
 // leave ends a claim: what is finished is committed while the partition is still this member's.
 func (m *member) leave(c *claim) {
 	c.stop(channel.ErrStopped)
+	c.settleUp()
 	m.commitLast(c)
 	c.letGo()
 	m.mu.Lock()

@@ -39,6 +39,7 @@ type Publisher struct {
 	producer sarama.AsyncProducer
 	lifeline *lifeline
 	known    map[string]bool // topics that exist
+	latest   string          // of these, the last
 	read     sync.WaitGroup  // the reader of results
 
 	tx transactions

@@ -317,7 +317,8 @@ func (s *Subscriber) Lag(topic string) (n int64) {
 }
 
 // Close ends every subscription and claim of this subscriber and waits until they are gone: a little more
-// than DrainTimeout at most. It may be called again.
+// than DrainTimeout at most, and half of SessionTimeout if the last offsets cannot be committed. It may be called
+// again.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.closed = true

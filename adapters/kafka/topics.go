@@ -27,7 +27,8 @@ func (p *Publisher) Ensure(ctx context.Context, topics []string) error {
 
 // exists sees once that a topic exists, or makes it. It is the feeder's.
 func (p *Publisher) exists(topic string) error {
-	if p.known[topic] {
+	if topic == p.latest && topic != "" || p.known[topic] {
+		p.latest = topic
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.conf.Cluster.ReadTimeout)

@@ -53,10 +53,14 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	if t.fenced != nil {
 		return t.fenced
 	}
+	var tooLarge error
 	for _, o := range outs {
-		if o.Err = p.checkOut(o); o.Err != nil {
-			return o.Err
+		if o.Err = p.checkOut(o); tooLarge == nil {
+			tooLarge = o.Err
 		}
+	}
+	if tooLarge != nil {
+		return tooLarge
 	}
 	stakes, err := stakesOf(finished)
 	if err != nil {
@@ -355,12 +359,8 @@ func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stak
 		case errors.Is(err, adapters.ErrFenced):
 			return err
 		}
-		for _, x := range stakes {
-			for _, c := range x.claims {
-				if c.isLost() {
-					return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
-				}
-			}
+		if allLost(stakes) {
+			return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
 		}
 		if !sleep(ctx, pause(50*time.Millisecond, time.Second, n)) {
 			return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
@@ -368,41 +368,80 @@ func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stak
 	}
 }
 
-// look asks whether the offsets of a transaction are committed.
+// allLost reports whether every claim in a transaction is another's: then only the broker knows what became
+// of it, and nobody here has to.
+func allLost(stakes []*stake) bool {
+	any := false
+	for _, x := range stakes {
+		for _, c := range x.claims {
+			any = true
+			if !c.isLost() {
+				return false
+			}
+		}
+	}
+	return any
+}
+
+// look asks whether a transaction was committed: whether the group's offsets are at its end. All offsets move
+// together or none does, so one that has not moved says that it was aborted. A claim that is lost says nothing:
+// its new owner may have moved its offset. One that is lost without our knowing does no harm: with another that is
+// ours the answer is right, and without one the new owners begin where the transaction began, if it was aborted.
 func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) (bool, error) {
 	if t.producer == nil {
 		if err := t.connect(ctx, p, stakes); err != nil {
 			return false, t.fence(err)
 		}
 	}
+	judged, committed := false, true
 	for _, x := range stakes {
-		if len(x.claims) == 0 {
-			continue
-		}
-		topics := map[string][]int32{}
-		for _, c := range x.claims {
-			topics[c.topic] = append(topics[c.topic], c.partition)
-		}
-		broker, err := t.client.Coordinator(x.member.conf.Group)
+		offsets, err := t.offsets(x)
 		if err != nil {
-			return false, err //nolint:wrapcheck // Nobody sees it.
-		}
-		req := sarama.NewOffsetFetchRequest(t.client.Config().Version, x.member.conf.Group, topics)
-		req.RequireStable = true
-		resp, err := broker.FetchOffset(req)
-		if err != nil {
-			_ = t.client.RefreshCoordinator(x.member.conf.Group)
-			return false, err //nolint:wrapcheck // As above.
+			return false, err
 		}
 		for i, c := range x.claims {
-			b := resp.GetBlock(c.topic, c.partition)
-			if b == nil || !errors.Is(b.Err, sarama.ErrNoError) {
-				return false, fmt.Errorf("offset of %s: %w", place(c.topic, c.partition, x.ends[i]), sarama.ErrUnstableOffsetCommit)
+			if c.isLost() { // asked for behind the offset
+				continue
 			}
-			return b.Offset >= x.ends[i], nil // one tells of all
+			judged = true
+			committed = committed && offsets[i] >= x.ends[i]
 		}
 	}
-	return false, nil
+	if !judged && len(stakes) > 0 {
+		return false, adapters.ErrLost
+	}
+	return judged && committed, nil
+}
+
+// offsets asks the group's coordinator how far it is in each claim of a stake.
+func (t *transactions) offsets(x *stake) ([]int64, error) {
+	if len(x.claims) == 0 {
+		return nil, nil
+	}
+	topics := map[string][]int32{}
+	for _, c := range x.claims {
+		topics[c.topic] = append(topics[c.topic], c.partition)
+	}
+	broker, err := t.client.Coordinator(x.member.conf.Group)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // Nobody sees it.
+	}
+	req := sarama.NewOffsetFetchRequest(t.client.Config().Version, x.member.conf.Group, topics)
+	req.RequireStable = true
+	resp, err := broker.FetchOffset(req)
+	if err != nil {
+		_ = t.client.RefreshCoordinator(x.member.conf.Group)
+		return nil, err //nolint:wrapcheck // As above.
+	}
+	all := make([]int64, len(x.claims))
+	for i, c := range x.claims {
+		b := resp.GetBlock(c.topic, c.partition)
+		if b == nil || !errors.Is(b.Err, sarama.ErrNoError) {
+			return nil, fmt.Errorf("offset of %s: %w", place(c.topic, c.partition, x.ends[i]), sarama.ErrUnstableOffsetCommit)
+		}
+		all[i] = b.Offset
+	}
+	return all, nil
 }
 
 // discard throws the producer away, whatever it still has.

@@ -1,0 +1,258 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"sync/atomic"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+// A scissors cuts connections where a transaction is to end.
+type scissors struct {
+	pass  atomic.Int32 // how many requests to end one come through; their answers do not
+	seen  atomic.Int32
+	first chan struct{} // closed with the first such request
+}
+
+func newScissors(pass int32) *scissors {
+	s := &scissors{first: make(chan struct{})}
+	s.pass.Store(pass)
+	return s
+}
+
+var errSnip = errors.New("the line was cut")
+
+func (s *scissors) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &snipped{Conn: c, by: s}, nil
+}
+
+type snipped struct {
+	net.Conn
+	by   *scissors
+	deaf atomic.Bool // its next answer is lost
+}
+
+func (c *snipped) Write(b []byte) (int, error) {
+	const endTxn = 26
+	if len(b) > 6 && binary.BigEndian.Uint16(b[4:]) == endTxn {
+		n := c.by.seen.Add(1)
+		if n == 1 {
+			close(c.by.first)
+		}
+		if n > c.by.pass.Load() {
+			_ = c.Close()
+			return 0, errSnip
+		}
+		c.deaf.Store(true)
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *snipped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.deaf.Load() {
+		_ = c.Close()
+		return 0, errSnip
+	}
+	return n, err
+}
+
+// A half is a partition of the topic that a transaction is about, with all its records.
+type half struct {
+	claim *claim
+	run   []adapters.Record
+}
+
+// halves publishes n messages to each partition of a topic of two, and claims both until the test ends.
+func halves(t *testing.T, addr string, n int) (topic string, both [2]half) {
+	t.Helper()
+	topic = kafkatest.Topic(t, addr, 2)
+	c := Cluster{Brokers: []string{addr}}
+	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: topic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ctx := make(chan half, 2), t.Context()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
+			h := half{claim: c.(*claim)}
+			for len(h.run) < n {
+				run, err := c.Next(make([]adapters.Record, 0, n-len(h.run)))
+				if err != nil {
+					return
+				}
+				h.run = append(h.run, run...)
+			}
+			got <- h
+			<-ctx.Done()
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		_ = s.Close()
+	})
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for i := range 2 * n {
+		r := &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: []byte(fmt.Sprintf("%d/%d", i%2, i/2))}
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range both {
+		h := <-got
+		both[h.claim.partition] = h
+	}
+	return topic, both
+}
+
+// relay gives what a transaction is to publish for records.
+func relay(out string, run []adapters.Record) (outs []*adapters.Outgoing) {
+	for i := range run {
+		outs = append(outs, &adapters.Outgoing{Topic: out, ID: string(run[i].Payload), Payload: run[i].Payload})
+	}
+	return outs
+}
+
+// committedOn gives how often each payload is on a topic, for readers of what is committed. A last message, put
+// there by hand, tells that there is no more.
+func committedOn(t *testing.T, addr, topic string) map[string]int {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("end")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]int{}
+	for all["end"] == 0 {
+		client.PollFetches(t.Context()).EachRecord(func(r *kgo.Record) { all[string(r.Value)]++ })
+	}
+	delete(all, "end")
+	return all
+}
+
+// The answer to a commit is lost. Whether the transaction was committed is found out: then it is not repeated; or
+// it was aborted: then nothing is finished, and it can be tried again. Breaks if either is taken for the other.
+func TestLostAnswer(t *testing.T) {
+	for name, committed := range map[string]bool{"committed": true, "aborted": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr := kafkatest.Addr(kafkatest.Fake(t))
+			_, both := halves(t, addr, 5)
+			out := kafkatest.Topic(t, addr, 1)
+			cut := newScissors(0)
+			if committed {
+				cut.pass.Store(1)
+			}
+			p := cutPublisher(t, addr, cut)
+			finished := []adapters.Finished{{Claim: both[0].claim, Records: both[0].run}, {Claim: both[1].claim, Records: both[1].run}}
+			outs := relay(out, append(both[0].run[:5:5], both[1].run...))
+			err := p.Transact(t.Context(), finished, outs)
+			if (err == nil) != committed || errors.Is(err, adapters.ErrLost) {
+				t.Fatalf("a transaction that was %s: %v", name, err)
+			}
+			if !committed {
+				cut.pass.Store(math.MaxInt32)
+				if err := p.Transact(t.Context(), finished, outs); err == nil {
+					t.Log("again: committed")
+				} else if err := p.Transact(t.Context(), finished, outs); err != nil { // its first answer is lost, too
+					t.Fatal(err)
+				}
+			}
+			all := committedOn(t, addr, out)
+			for id, n := range all {
+				if n != 1 {
+					t.Errorf("%s is there %d times", id, n)
+				}
+			}
+			if len(all) != 10 {
+				t.Errorf("%d messages are there, want 10", len(all))
+			}
+			for _, h := range both {
+				if n, _, _ := h.claim.uncommitted(); n != 5 {
+					t.Errorf("%d records of partition %d are finished", n, h.claim.partition)
+				}
+			}
+		})
+	}
+}
+
+// The answer is lost, and one of two partitions goes to another member, which commits more than the transaction
+// would have. That says nothing of the transaction: it was aborted, and what is still ours is to be done again.
+// Breaks if the offset of a claim that is lost is believed, or if one such claim has the others given up.
+func TestLostAnswerAndPartition(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	_, both := halves(t, addr, 5)
+	gone, ours := both[0], both[1]
+	out := kafkatest.Topic(t, addr, 1)
+	cut := newScissors(0)
+	p := cutPublisher(t, addr, cut)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.Transact(t.Context(), []adapters.Finished{
+			{Claim: gone.claim, Records: gone.run[:2]}, {Claim: ours.claim, Records: ours.run},
+		}, relay(out, append(gone.run[:2:2], ours.run...)))
+	}()
+	<-cut.first
+	m := gone.claim.owner.(*member)
+	gone.claim.Finish(gone.run) // as its new owner would
+	if err := m.commit(gone.claim); err != nil {
+		t.Fatal(err)
+	}
+	gone.claim.lose(adapters.ErrLost)
+	if err := <-ended; err == nil || errors.Is(err, adapters.ErrLost) {
+		t.Fatalf("a transaction that was aborted: %v", err)
+	}
+	cut.pass.Store(math.MaxInt32)
+	finished := []adapters.Finished{{Claim: ours.claim, Records: ours.run}}
+	for {
+		if err := p.Transact(t.Context(), finished, relay(out, ours.run)); err == nil {
+			break
+		} else if errors.Is(err, adapters.ErrLost) {
+			t.Fatal(err)
+		}
+	}
+	all := committedOn(t, addr, out)
+	if len(all) != len(ours.run) {
+		t.Errorf("there are %v, want what is ours", all)
+	}
+	for id, n := range all {
+		if n != 1 {
+			t.Errorf("%s is there %d times", id, n)
+		}
+	}
+}
+
+func cutPublisher(t *testing.T, addr string, by *scissors) *Publisher {
+	t.Helper()
+	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}, Dial: by.dial}, TransactionalID: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
