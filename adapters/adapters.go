@@ -53,7 +53,8 @@ type Claim interface {
 	Order() Order
 	// Next waits for one record, then takes what is there, appending to run up to its capacity; it
 	// waits while the window is full. It gives an error once no more will come: the context of Claim
-	// ended, or ownership was lost. Records already given out stay owned until own returns.
+	// ended, the partition is to go to another member, or ownership was lost. Records already given out stay
+	// owned until own returns. That the subscription itself has come to an end, Claim says.
 	Next(run []Record) ([]Record, error)
 	// Finish acknowledges records, in any order; they are committed contiguously.
 	Finish(rs []Record)

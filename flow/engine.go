@@ -3,7 +3,6 @@ package flow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"slices"
 
@@ -251,10 +250,7 @@ func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
 		}
 		clear(run)
 		if err != nil {
-			if h.intake.Err() == nil && !errors.Is(err, adapters.ErrClosed) && c.Context().Err() == nil {
-				h.fail(fmt.Errorf("reading %s: %w", c.Topic(), err))
-			}
-			return
+			return // the claim has ended, which is no trouble of the flow's: of the subscription's, Claim tells
 		}
 	}
 }

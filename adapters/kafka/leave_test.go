@@ -47,7 +47,7 @@ func TestLastCommit(t *testing.T) {
 			first = time.Now()
 		}
 		if time.Since(first) > 5*drain {
-			return nil, nil, false // the fake answers by itself
+			return nil, nil, false //nolint:nilnil // The fake answers by itself.
 		}
 		req, resp := r.(*kmsg.OffsetCommitRequest), r.ResponseKind().(*kmsg.OffsetCommitResponse)
 		for _, t := range req.Topics {

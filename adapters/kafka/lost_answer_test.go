@@ -77,9 +77,9 @@ type half struct {
 }
 
 // halves publishes n messages to each partition of a topic of two, and claims both until the test ends.
-func halves(t *testing.T, addr string, n int) (topic string, both [2]half) {
+func halves(t *testing.T, addr string, n int) (both [2]half) {
 	t.Helper()
-	topic = kafkatest.Topic(t, addr, 2)
+	topic := kafkatest.Topic(t, addr, 2)
 	c := Cluster{Brokers: []string{addr}}
 	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: topic})
 	if err != nil {
@@ -124,7 +124,7 @@ func halves(t *testing.T, addr string, n int) (topic string, both [2]half) {
 		h := <-got
 		both[h.claim.partition] = h
 	}
-	return topic, both
+	return both
 }
 
 // relay gives what a transaction is to publish for records.
@@ -158,11 +158,12 @@ func committedOn(t *testing.T, addr, topic string) map[string]int {
 // The answer to a commit is lost. Whether the transaction was committed is found out: then it is not repeated; or
 // it was aborted: then nothing is finished, and it can be tried again. Breaks if either is taken for the other.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	for name, committed := range map[string]bool{"committed": true, "aborted": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			addr := kafkatest.Addr(kafkatest.Fake(t))
-			_, both := halves(t, addr, 5)
+			both := halves(t, addr, 5)
 			out := kafkatest.Topic(t, addr, 1)
 			cut := newScissors(0)
 			if committed {
@@ -206,7 +207,7 @@ func TestLostAnswer(t *testing.T) {
 // Breaks if the offset of a claim that is lost is believed, or if one such claim has the others given up.
 func TestLostAnswerAndPartition(t *testing.T) {
 	addr := kafkatest.Addr(kafkatest.Fake(t))
-	_, both := halves(t, addr, 5)
+	both := halves(t, addr, 5)
 	gone, ours := both[0], both[1]
 	out := kafkatest.Topic(t, addr, 1)
 	cut := newScissors(0)

@@ -371,16 +371,16 @@ func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stak
 // allLost reports whether every claim in a transaction is another's: then only the broker knows what became
 // of it, and nobody here has to.
 func allLost(stakes []*stake) bool {
-	any := false
+	lost := false
 	for _, x := range stakes {
 		for _, c := range x.claims {
-			any = true
 			if !c.isLost() {
 				return false
 			}
+			lost = true
 		}
 	}
-	return any
+	return lost
 }
 
 // look asks whether a transaction was committed: whether the group's offsets are at its end. All offsets move

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -89,6 +90,7 @@ func (j job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	_, _ = fmt.Println(ready)
 	select {
 	case <-ctx.Done():
 	case <-h.Done():
@@ -122,9 +124,13 @@ func (j job) flow() (*flow.Flow, error) {
 	})), policy, flow.Group(j.Group), flow.Workers(workers))
 }
 
+// ready is what a process says when it works: from then on it stops when it is asked to.
+const ready = "ready"
+
 // A consumer is a job's process.
 type consumer struct {
 	*exec.Cmd
+	ready chan struct{}
 	ended chan error
 }
 
@@ -135,13 +141,22 @@ func (j job) start(t *testing.T) *consumer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &consumer{exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]), make(chan error, 1)}
+	c := &consumer{exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]), make(chan struct{}), make(chan error, 1)}
 	c.Env = append(os.Environ(), jobVariable+"="+string(text))
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	c.Stderr = os.Stderr
+	said, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			if lines.Text() == ready {
+				close(c.ready)
+			}
+		}
 		c.ended <- c.Wait()
 		close(c.ended)
 	}()
@@ -160,6 +175,12 @@ func (c *consumer) kill() {
 // stop asks the process to end, and wants it to do so in good order.
 func (c *consumer) stop(t *testing.T) {
 	t.Helper()
+	select {
+	case <-c.ready:
+	case err := <-c.ended:
+		t.Errorf("a consumer has ended by itself: %v", err)
+		return
+	}
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
