@@ -99,8 +99,9 @@ type Outgoing struct {
 // each, and waits for none.
 type BatchPublisher interface {
 	// Send publishes outs. It calls done with every one of them exactly once, in one call or several,
-	// from any goroutine, possibly before it returns; done does not keep the slice. What one goroutine sends keeps its order per
-	// topic and key.
+	// from any goroutine, possibly before it returns; neither keeps the other's slice. What one goroutine sends
+	// keeps its order per topic and key: within one call, nothing is published behind one of its topic and key
+	// that failed and may be sent again.
 	Send(outs []*Outgoing, done func([]*Outgoing))
 }
 

@@ -17,10 +17,11 @@ import (
 
 // A Handle controls a flow that runs. Its methods are safe for concurrent use.
 type Handle struct {
-	flow *Flow
-	tel  *telemetry
-	pub  sender
-	tx   *committer // nil: the flow is not ExactlyOnce
+	flow     *Flow
+	tel      *telemetry
+	pub      sender
+	together int        // how many messages a lane sends at once at the most; about
+	tx       *committer // nil: the flow is not ExactlyOnce
 
 	following *following // what every instance reads; nil: nothing
 
@@ -50,9 +51,12 @@ type Handle struct {
 func (f *Flow) handle(ctx context.Context, pub message.Publisher, sub message.Subscriber) *Handle {
 	h := &Handle{
 		flow: f, tel: f.telemetry(sub, pub), pub: senderOf(pub), done: make(chan struct{}), hurried: make(chan struct{}), empty: make(chan struct{}),
-		gates: map[string]chan struct{}{},
+		gates: map[string]chan struct{}{}, together: flushAt,
 	}
 	h.ctx, h.stop = context.WithCancelCause(tracing.Bare(context.WithoutCancel(ctx)))
+	if _, waits := h.pub.(oneByOne); waits {
+		h.together = 1
+	}
 	h.intake, h.cut = context.WithCancelCause(h.ctx)
 	return h
 }

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,11 +30,15 @@ type lane struct {
 	wake    chan struct{}
 
 	// The rest belongs to the lane's goroutine.
+	seq      uint64 // of the latest work
 	flight   int
 	waiting  waitingList
-	keys     map[laneKey]held // those that works hold
-	refused  map[laneKey]bool // keys of which a message was given back: what came with it goes back too
-	computed []*work          // to be handed to the committer
+	keys     map[laneKey]held     // those that works hold
+	refused  map[laneKey]bool     // keys of which a message was given back: what came with it goes back too
+	computed []*work              // to be handed to the committer
+	sends    []*adapters.Outgoing // to be sent
+	urgent   bool                 // somebody waits for what is sent
+	spare    []*work              // over's, to use again
 	finished []adapters.Record
 	returned []adapters.Record
 }
@@ -86,19 +91,17 @@ func (l *lane) hurry() {
 	nudge(l.wake)
 }
 
-// flushAt is how many finished records are acknowledged at once at the latest.
+// flushAt is how many messages are sent, acknowledged or committed at once at the latest.
 const flushAt = 64
 
 // run is the lane's goroutine.
 func (l *lane) run(lost <-chan struct{}) {
 	var inbox []adapters.Record
-	var over []*work
 	timer := time.AfterFunc(math.MaxInt64, func() { nudge(l.wake) })
 	defer timer.Stop()
 	for {
 		l.mu.Lock()
 		inbox, l.inbox = l.inbox, inbox[:0]
-		over, l.over = l.over, over[:0]
 		closing, impatient := l.closing, l.closing && !l.patient
 		l.mu.Unlock()
 		select {
@@ -108,20 +111,18 @@ func (l *lane) run(lost <-chan struct{}) {
 			l.hurry()
 		default:
 		}
-		for _, w := range over {
-			l.advance(w, w.proceed())
-		}
+		went := l.proceed()
 		for i := range inbox {
 			l.take(&inbox[i])
-			if len(l.finished) >= flushAt || len(l.computed) >= flushAt {
+			for l.urgent || len(l.sends) >= l.h.together || max(len(l.finished), len(l.computed)) >= flushAt {
 				l.flush()
+				l.proceed()
 			}
 			if len(l.waiting) > 0 {
 				l.due()
 			}
 		}
 		clear(inbox)
-		clear(over)
 		clear(l.refused)
 		l.due()
 		if impatient {
@@ -131,11 +132,26 @@ func (l *lane) run(lost <-chan struct{}) {
 		if closing && l.flight == 0 && len(inbox) == 0 {
 			return
 		}
-		if len(inbox) > 0 || len(over) > 0 {
+		if len(inbox) > 0 || went {
 			continue
 		}
 		l.sleep(timer, lost)
 	}
+}
+
+// proceed goes on with the works whose sends are through, and reports whether there were any.
+func (l *lane) proceed() bool {
+	l.mu.Lock()
+	over := l.over
+	l.over, l.spare = l.spare, nil
+	l.mu.Unlock()
+	for _, w := range over {
+		w.away = false
+		l.advance(w, w.proceed())
+	}
+	clear(over)
+	l.spare = over[:0]
+	return len(over) > 0
 }
 
 // sleep waits for the next event or the next retry.
@@ -192,6 +208,8 @@ func (l *lane) take(r *adapters.Record) {
 		}
 		w.lane, w.rec, w.shared, w.native, w.bare = l, *r, group, native, bare
 		l.flight++
+		l.seq++
+		w.seq = l.seq
 		l.begin(w)
 	}
 }
@@ -236,12 +254,16 @@ func (l *lane) advance(w *work, n next) {
 				l.compute(w)
 				return
 			}
-			if w.start(l.h.pub, w.tellLane()) {
+			if len(w.outs) == 0 {
 				n = w.published()
 				continue
 			}
+			w.sends(len(w.outs))
+			w.away = true
+			l.sends = append(l.sends, w.outs...)
 			if !l.overlaps(w) {
 				l.hold(w)
+				l.urgent = true
 			}
 			return
 		case retry, resend:
@@ -267,7 +289,7 @@ func (l *lane) compute(w *work) {
 	}
 	w.holds = false
 	if k, ok := l.keyOf(w); ok {
-		l.letGo(k, false)
+		l.letGo(w, k, false)
 	}
 }
 
@@ -281,7 +303,11 @@ func (l *lane) hold(w *work) {
 	}
 	w.holds = true
 	h := l.keys[k]
-	h.by++
+	at := len(h.by)
+	for at > 0 && h.by[at-1].seq > w.seq {
+		at--
+	}
+	h.by = slices.Insert(h.by, at, w)
 	l.keys[k] = h
 }
 
@@ -295,18 +321,56 @@ func (l *lane) overlaps(w *work) bool {
 // A held is a key that works hold: they wait for a retry, or for a publish that nothing may overtake. Sends
 // that overlapped may fail together, so there may be several.
 type held struct {
-	by     int
+	by     []*work // in the order of their records
 	behind []*work // they begin when nobody holds it
 }
 
-// letGo has a work hold its key no more, and begins with what waits behind it.
-func (l *lane) letGo(k laneKey, back bool) {
+// letGo has a work hold its key no more, and goes on with those of the key that are next.
+func (l *lane) letGo(w *work, k laneKey, back bool) {
 	h := l.keys[k]
-	if h.by--; h.by > 0 {
-		l.keys[k] = h
+	at := slices.Index(h.by, w)
+	h.by = slices.Delete(h.by, at, at+1)
+	l.keys[k] = h
+	if len(h.by) == 0 {
+		l.unblock(k, back)
 		return
 	}
-	l.unblock(k, back)
+	l.follow(k, back)
+}
+
+// follow goes on with works of a key whose pause is over, in their order, up to the first that nothing may
+// overtake.
+func (l *lane) follow(k laneKey, back bool) {
+	for {
+		by := l.keys[k].by
+		at := slices.IndexFunc(by, func(w *work) bool { return w.rested || !w.away || !l.overlaps(w) })
+		if at < 0 || !by[at].rested {
+			return
+		}
+		by[at].rested = false
+		if back || l.refused[k] {
+			l.giveBack(by[at])
+		} else {
+			l.resume(by[at])
+		}
+	}
+}
+
+// resume goes on with a work whose pause is over.
+func (l *lane) resume(w *work) {
+	if w.resend {
+		l.advance(w, next{what: publish})
+	} else {
+		l.advance(w, w.try())
+	}
+}
+
+// giveBack gives back a work that pauses.
+func (l *lane) giveBack(w *work) {
+	if w.resend {
+		w.abandon(w.err)
+	}
+	l.over1(w, true)
 }
 
 // over1 ends a work, finished or given back, and lets go of its key.
@@ -339,7 +403,7 @@ func (l *lane) over1(w *work, back bool) {
 		l.finished = append(l.finished, rec)
 	}
 	if held {
-		l.letGo(k, back)
+		l.letGo(w, k, back)
 	}
 }
 
@@ -369,10 +433,11 @@ func (l *lane) due() {
 	t := time.Now()
 	for len(l.waiting) > 0 && !l.waiting[0].due.After(t) {
 		w, _ := heap.Pop(&l.waiting).(*work)
-		if w.resend {
-			l.advance(w, next{what: publish})
+		if k, ok := l.keyOf(w); ok {
+			w.rested = true
+			l.follow(k, false)
 		} else {
-			l.advance(w, w.try())
+			l.resume(w)
 		}
 	}
 }
@@ -381,15 +446,28 @@ func (l *lane) due() {
 func (l *lane) giveAllBack() {
 	for len(l.waiting) > 0 {
 		w, _ := heap.Pop(&l.waiting).(*work)
-		if w.resend {
-			w.abandon(w.err)
+		l.giveBack(w)
+	}
+	for k := range l.keys {
+		for at := 0; at < len(l.keys[k].by); {
+			if w := l.keys[k].by[at]; w.rested {
+				w.rested = false
+				l.giveBack(w)
+				at = 0
+			} else {
+				at++
+			}
 		}
-		l.over1(w, true)
 	}
 }
 
-// flush acknowledges what is finished and returns what is given back.
+// flush sends what is to leave, acknowledges what is finished and returns what is given back.
 func (l *lane) flush() {
+	if l.urgent = false; len(l.sends) > 0 {
+		l.h.pub.Send(l.sends, sent)
+		clear(l.sends)
+		l.sends = l.sends[:0]
+	}
 	if len(l.computed) > 0 {
 		l.h.tx.computed(l.computed)
 		clear(l.computed)

@@ -113,8 +113,8 @@ type sending struct {
 	over func()                     // called by whoever brings left to 0
 }
 
-// start sends what is to be published. It reports whether all of it is through already; else over is
-// called, from elsewhere.
+// start sends what is to be published, alone; those of a lane send together (lane.flush).
+// It reports whether all of it is through already; else over is called, from elsewhere.
 func (w *work) start(pub sender, over func()) bool {
 	n := len(w.outs)
 	if n == 0 {
@@ -125,17 +125,43 @@ func (w *work) start(pub sender, over func()) bool {
 		s.call = func(outs []*adapters.Outgoing) { s.done(len(outs)) }
 	}
 	s.over = over
+	w.sends(n + 1)
+	pub.Send(w.outs, s.call)
+	return s.left.Add(-1) == 0
+}
+
+// sends notes that n are about to be sent.
+func (w *work) sends(n int) {
 	if w.meter != nil {
 		w.sentAt = time.Now()
 	}
-	s.left.Store(int32(n) + 1) //nolint:gosec // A result holds fewer than 2^31 deliveries.
-	pub.Send(w.outs, s.call)
-	return s.left.Add(-1) == 0
+	w.sending.left.Store(int32(n)) //nolint:gosec // A result holds fewer than 2^31 deliveries.
 }
 
 func (s *sending) done(n int) {
 	if s.left.Add(-int32(n)) == 0 { //nolint:gosec // As above.
 		s.over()
+	}
+}
+
+// sent tells lanes which of their works are through. It is what a publisher calls about everything that lanes
+// have sent.
+func sent(outs []*adapters.Outgoing) {
+	var buf [16]*work
+	through := buf[:0] // of one lane
+	for _, o := range outs {
+		w := o.Owner.(*node).of //nolint:forcetypeassert // What a lane sends is a node's.
+		if w.sending.left.Add(-1) > 0 {
+			continue
+		}
+		if len(through) > 0 && through[0].lane != w.lane {
+			through[0].lane.tell(through...)
+			through = through[:0]
+		}
+		through = append(through, w)
+	}
+	if len(through) > 0 {
+		through[0].lane.tell(through...)
 	}
 }
 

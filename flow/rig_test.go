@@ -152,13 +152,19 @@ func (w *wire) Publish(topic string, ms ...*message.Message) error {
 
 func (w *wire) Close() error { return nil }
 
+var errBehind = errors.New("behind one that failed")
+
 // A batchWire publishes in batches.
 type batchWire struct{ *wire }
 
 func (w batchWire) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
 	var cut, pass []*adapters.Outgoing
 	for _, o := range outs {
-		if o.Err = w.refuses(o.Topic, o.ID); o.Err != nil {
+		behind := slices.ContainsFunc(cut, func(c *adapters.Outgoing) bool { return c.Topic == o.Topic && c.Key == o.Key })
+		if o.Err = w.refuses(o.Topic, o.ID); o.Err == nil && behind {
+			o.Err = errBehind
+		}
+		if o.Err != nil {
 			cut = append(cut, o)
 		} else {
 			pass = append(pass, o)

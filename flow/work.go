@@ -60,13 +60,16 @@ type work struct {
 	shared *shared // nil: one step sees the record
 	due    time.Time
 	resend bool   // what waits is the publish
+	seq    uint64 // its place in the lane's order
+	away   bool   // what it sends is under way
+	rested bool   // its pause is over, and it waits for another of its key
 	holds  bool   // its key
 	answer answer // the committer's
-	told   func()
 }
 
 // A node is a message that was caused, and what it came to.
 type node struct {
+	of  *work
 	env channel.Envelope
 	res channel.Result
 	in  *inlet // nil: it leaves
@@ -353,7 +356,7 @@ func (w *work) free() {
 	w.first, w.last = time.Time{}, time.Time{}
 	if w.lane != nil {
 		w.lane, w.rec, w.shared, w.due, w.answer = nil, adapters.Record{}, nil, time.Time{}, unanswered
-		w.resend, w.holds, w.bare = false, false, false
+		w.resend, w.holds, w.bare, w.away, w.rested = false, false, false, false, false
 	}
 	f.pool.Put(w)
 }
@@ -364,6 +367,7 @@ func (w *work) node() *node {
 		w.arena = append(w.arena, &node{})
 	}
 	n := w.arena[w.used]
+	n.of = w
 	w.used++
 	return n
 }
@@ -397,12 +401,4 @@ func (w *work) log() *slog.Logger {
 		l = l.With(tracing.LogTraceID, sc.TraceID().String())
 	}
 	return l
-}
-
-// tellLane gives the function that tells the work's lane that its sends are through.
-func (w *work) tellLane() func() {
-	if w.told == nil {
-		w.told = func() { w.lane.tell(w) }
-	}
-	return w.told
 }

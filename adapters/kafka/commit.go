@@ -41,10 +41,10 @@ func (m *member) commits(ended <-chan struct{}) {
 	}
 }
 
-// commitLast commits what a claim has finished before it is let go, trying for as long as the partition is
-// likely to be this member's still.
+// commitLast commits what a claim has finished before it is let go, trying for as long as the partition may be
+// this member's still: while a rebalance is under way, that is until every other member has joined it.
 func (m *member) commitLast(c *claim) {
-	until := time.Now().Add(m.conf.SessionTimeout / 2)
+	until := time.Now().Add(max(m.conf.SessionTimeout, m.conf.DrainTimeout))
 	for n := 1; ; n++ {
 		err := m.commit(c)
 		if err == nil {
@@ -92,7 +92,12 @@ func (m *member) commit(claims ...*claim) error {
 	if err != nil {
 		return fmt.Errorf("committing offsets: finding the coordinator: %w", err)
 	}
+	// The client says nothing while it waits for a connection, one request of a broker after another.
+	late := time.AfterFunc(m.conf.Cluster.ReadTimeout, func() {
+		m.health.trouble(ailing{}, fmt.Errorf("committing offsets: no answer from %s for %v", broker.Addr(), m.conf.Cluster.ReadTimeout))
+	})
 	resp, err := broker.CommitOffset(req)
+	late.Stop()
 	if err != nil {
 		_ = broker.Close()
 		_ = m.client.RefreshCoordinator(m.conf.Group)

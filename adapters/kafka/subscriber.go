@@ -317,7 +317,7 @@ func (s *Subscriber) Lag(topic string) (n int64) {
 }
 
 // Close ends every subscription and claim of this subscriber and waits until they are gone: a little more
-// than DrainTimeout at most, and half of SessionTimeout if the last offsets cannot be committed. It may be called
+// than DrainTimeout at most, and the longer of SessionTimeout and DrainTimeout if the last offsets cannot be committed. It may be called
 // again.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ func (x *publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoi
 		x.send(outs, done)
 		return
 	}
+	outs = slices.Clone(outs)
 	go func() {
 		time.Sleep(time.Duration(x.p.w.dice.roll(5, "late", outs[0].ID)) * time.Millisecond)
 		x.send(outs, done)
@@ -62,6 +64,11 @@ func (x *publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoi
 func (x *publisher) send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
 	var failed, sent []*adapters.Outgoing
 	for _, o := range outs {
+		if slices.ContainsFunc(failed, func(f *adapters.Outgoing) bool { return f.Topic == o.Topic && f.Key == o.Key }) {
+			o.Err = errDown
+			failed = append(failed, o)
+			continue
+		}
 		x.notAgain(o.Topic, o.ID)
 		o.Err = do(x.p, "publish "+o.Topic, o.ID, func() (err error) {
 			x.real.Send([]*adapters.Outgoing{o}, func([]*adapters.Outgoing) { err = o.Err }) // at once: it is not full

@@ -114,6 +114,7 @@ func (x *poisoned) close(seed uint64, n int, stop func()) {
 // under its key waits for it: each is held until all the others are done.
 func TestPoison(t *testing.T) {
 	n := of(1000, 50_000)
+	const window = 1 << 16 // all of them: nothing behind poison is committed
 	t.Run("flow", func(t *testing.T) {
 		x, seed := newPoisoned(t, n)
 		f := newFlow(t, "poisoned",
@@ -129,7 +130,7 @@ func TestPoison(t *testing.T) {
 			})),
 			flow.Policy{Attempts: poisonAttempts, Backoff: flow.Fixed(10 * time.Millisecond), DeadLetter: channel.Topic[[]byte](x.dead)},
 			flow.Group(x.in))
-		h, stop := start(t, f, publisher(t, kafka.PublisherConfig{Cluster: quiet(x.addr)}), subscriber(t, kafka.SubscriberConfig{Cluster: quiet(x.addr)}))
+		h, stop := start(t, f, publisher(t, kafka.PublisherConfig{Cluster: quiet(x.addr)}), subscriber(t, kafka.SubscriberConfig{Cluster: quiet(x.addr), Window: window}))
 		x.close(seed, n, func() {
 			stop()
 			x.books.Accounts(h.Counts())
@@ -140,6 +141,7 @@ func TestPoison(t *testing.T) {
 		sub := subscriber(t, kafka.SubscriberConfig{
 			Cluster: quiet(x.addr), Group: x.in, MaxAttempts: poisonAttempts, DeadLetter: x.dead,
 			Backoff: kafka.Backoff{Base: 10 * time.Millisecond, Cap: 10 * time.Millisecond},
+			Window:  window,
 			Lanes:   1 << 16, // so that no two keys share one
 		})
 		r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
