@@ -88,7 +88,7 @@ type counters struct {
 	dropped                                            map[string]int64
 }
 
-// A tally is an outcome that no result says: a dead letter's, and what its block released.
+// A tally is what a message came to at a step.
 type tally struct {
 	step     *step
 	released int
@@ -96,17 +96,30 @@ type tally struct {
 	reason   string          // if Dropped
 }
 
-// count adds what a message came to at the step. It is called when the message is settled: an attempt
-// that fails leaves no trace.
-func (s *step) count(r *channel.Result) {
-	c := &s.counts
-	outcome := r.Outcome()
-	c.outcomes[outcome].Add(1)
-	if outcome == channel.Dropped {
-		c.drop(r.Reason())
+func tallyOf(s *step, r *channel.Result) tally {
+	t := tally{step: s, outcome: r.Outcome(), released: r.Released()}
+	if t.outcome == channel.Dropped {
+		t.reason = r.Reason()
 	}
-	if n := r.Released(); n != 0 {
-		c.released.Add(int64(n))
+	return t
+}
+
+// count adds it to what the step has come to, and to what it has received, if it did so over a direct hop. It is
+// called when the message is settled: an attempt that fails leaves no trace.
+func (t *tally) count(direct bool) {
+	c := &t.step.counts
+	if direct {
+		c.received.Add(1)
+	}
+	if t.released != 0 {
+		c.released.Add(int64(t.released))
+	}
+	if t.outcome == channel.Unsaid {
+		return
+	}
+	c.outcomes[t.outcome].Add(1)
+	if t.outcome == channel.Dropped {
+		c.drop(t.reason)
 	}
 }
 

@@ -264,23 +264,11 @@ func (f *Flow) width(ins []*inlet, order adapters.Order) int {
 		return 1
 	}
 	n, effect := 0, channel.Pure
-	seen := map[*step]bool{}
-	var visit func(s *step)
-	visit = func(s *step) {
-		if seen[s] {
-			return
-		}
-		seen[s] = true
-		effect = max(effect, s.shape.Effect)
-		for i := range s.outlets {
-			for _, in := range s.outlets[i].next {
-				visit(in.step)
-			}
-		}
-	}
 	for _, in := range ins {
 		n = max(n, in.step.workers)
-		visit(in.step)
+	}
+	for _, s := range f.reach(ins) {
+		effect = max(effect, s.shape.Effect)
 	}
 	switch {
 	case n > 0:
@@ -291,14 +279,14 @@ func (f *Flow) width(ins []*inlet, order adapters.Order) int {
 	return workersThatWait
 }
 
-// reached names the steps that a message at these inlets may come to within the process.
-func (f *Flow) reached(ins []*inlet) (names []string) {
+// reach gives the steps that a message at these inlets may come to within the process.
+func (f *Flow) reach(ins []*inlet) (steps []*step) {
 	var visit func(s *step)
 	visit = func(s *step) {
-		if slices.Contains(names, s.name) {
+		if slices.Contains(steps, s) {
 			return
 		}
-		names = append(names, s.name)
+		steps = append(steps, s)
 		for i := range s.outlets {
 			for _, in := range s.outlets[i].next {
 				visit(in.step)
@@ -307,6 +295,14 @@ func (f *Flow) reached(ins []*inlet) (names []string) {
 	}
 	for _, in := range ins {
 		visit(in.step)
+	}
+	return steps
+}
+
+// reached names them.
+func (f *Flow) reached(ins []*inlet) (names []string) {
+	for _, s := range f.reach(ins) {
+		names = append(names, s.name)
 	}
 	return names
 }

@@ -24,7 +24,8 @@ type lane struct {
 
 	mu      sync.Mutex
 	inbox   []adapters.Record
-	over    []*work // their sends are through
+	over    []*work   // their sends are through, or the committer has answered
+	down    []*flight // their sends are through
 	closing bool
 	patient bool // waits for what waits before it ends
 	wake    chan struct{}
@@ -38,7 +39,11 @@ type lane struct {
 	computed []*work              // to be handed to the committer
 	sends    []*adapters.Outgoing // to be sent
 	urgent   bool                 // somebody waits for what is sent
-	spare    []*work              // over's, to use again
+	landed   []*flight            // to use again
+	spare    struct {             // as well
+		over []*work
+		down []*flight
+	}
 	finished []adapters.Record
 	returned []adapters.Record
 }
@@ -71,6 +76,14 @@ func (l *lane) push(rs ...adapters.Record) {
 func (l *lane) tell(ws ...*work) {
 	l.mu.Lock()
 	l.over = append(l.over, ws...)
+	l.mu.Unlock()
+	nudge(l.wake)
+}
+
+// landing says that the sends of flights are through.
+func (l *lane) landing(xs ...*flight) {
+	l.mu.Lock()
+	l.down = append(l.down, xs...)
 	l.mu.Unlock()
 	nudge(l.wake)
 }
@@ -139,19 +152,24 @@ func (l *lane) run(lost <-chan struct{}) {
 	}
 }
 
-// proceed goes on with the works whose sends are through, and reports whether there were any.
+// proceed goes on with the works and flights whose sends are through, and reports whether there were any.
 func (l *lane) proceed() bool {
 	l.mu.Lock()
-	over := l.over
-	l.over, l.spare = l.spare, nil
+	over, down := l.over, l.down
+	l.over, l.spare.over = l.spare.over, nil
+	l.down, l.spare.down = l.spare.down, nil
 	l.mu.Unlock()
+	for _, x := range down {
+		l.land(x)
+	}
 	for _, w := range over {
 		w.away = false
 		l.advance(w, w.proceed())
 	}
 	clear(over)
-	l.spare = over[:0]
-	return len(over) > 0
+	clear(down)
+	l.spare.over, l.spare.down = over[:0], down[:0]
+	return len(over)+len(down) > 0
 }
 
 // sleep waits for the next event or the next retry.
@@ -172,6 +190,28 @@ func (l *lane) sleep(t *time.Timer, lost <-chan struct{}) {
 
 // take begins with a record: a work for each step that sees it.
 func (l *lane) take(r *adapters.Record) {
+	var group *shared
+	if len(l.ins) > 1 {
+		group = &shared{left: len(l.ins)}
+	}
+	if r.Headers == nil {
+		r.Headers = channel.Fields(nil)
+	}
+	for _, in := range l.ins {
+		if r.Again > 0 {
+			in.step.counts.again.Add(1)
+		}
+		w := l.work(in, r, group)
+		w.arrived()
+		l.flight++
+		l.seq++
+		w.seq = l.seq
+		l.begin(w)
+	}
+}
+
+// work makes the work of a record at an inlet.
+func (l *lane) work(in *inlet, r *adapters.Record, group *shared) *work {
 	f := l.h.flow
 	ctx := r.Context
 	if ctx == nil {
@@ -186,32 +226,17 @@ func (l *lane) take(r *adapters.Record) {
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
-	var group *shared
-	if len(l.ins) > 1 {
-		group = &shared{left: len(l.ins)}
-	}
-	if r.Headers == nil {
-		r.Headers = channel.Fields(nil)
-	}
 	headers, bare := r.Headers, false
 	if r.Err != nil && f.limits.Check(nil, headers) != nil { // or to copy them would cost what they cost
 		headers, bare = channel.Fields(nil), true
 	}
-	for _, in := range l.ins {
-		a := channel.Arrival{
-			Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: headers,
-			Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil,
-		}
-		w := l.h.tel.newWork(in, &a)
-		if r.Again > 0 {
-			in.step.counts.again.Add(1)
-		}
-		w.lane, w.rec, w.shared, w.native, w.bare = l, *r, group, native, bare
-		l.flight++
-		l.seq++
-		w.seq = l.seq
-		l.begin(w)
+	a := channel.Arrival{
+		Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: headers,
+		Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil,
 	}
+	w := l.h.tel.workOf(in, &a)
+	w.lane, w.rec, w.shared, w.native, w.bare = l, *r, group, native, bare
+	return w
 }
 
 // begin tries a work unless one before it holds its key.
@@ -257,6 +282,10 @@ func (l *lane) advance(w *work, n next) {
 			if len(w.outs) == 0 {
 				n = w.published()
 				continue
+			}
+			if x, ok := l.takesOff(w); ok {
+				l.sends = append(l.sends, x.outs...)
+				return
 			}
 			w.sends(len(w.outs))
 			w.away = true

@@ -144,24 +144,38 @@ func (s *sending) done(n int) {
 	}
 }
 
-// sent tells lanes which of their works are through. It is what a publisher calls about everything that lanes
-// have sent.
+// sent tells lanes what of what they have sent is through. A publisher calls it about everything that lanes send.
 func sent(outs []*adapters.Outgoing) {
-	var buf [16]*work
-	through := buf[:0] // of one lane
+	var works [16]*work
+	var flights [16]*flight
+	over, down := works[:0], flights[:0] // of one lane each
 	for _, o := range outs {
-		w := o.Owner.(*node).of //nolint:forcetypeassert // What a lane sends is a node's.
-		if w.sending.left.Add(-1) > 0 {
-			continue
+		switch x := o.Owner.(type) {
+		case *flight:
+			if x.left.Add(-1) > 0 {
+				continue
+			}
+			if len(down) > 0 && down[0].lane != x.lane {
+				down[0].lane.landing(down...)
+				down = down[:0]
+			}
+			down = append(down, x)
+		case *node:
+			if x.of.sending.left.Add(-1) > 0 {
+				continue
+			}
+			if len(over) > 0 && over[0].lane != x.of.lane {
+				over[0].lane.tell(over...)
+				over = over[:0]
+			}
+			over = append(over, x.of)
 		}
-		if len(through) > 0 && through[0].lane != w.lane {
-			through[0].lane.tell(through...)
-			through = through[:0]
-		}
-		through = append(through, w)
 	}
-	if len(through) > 0 {
-		through[0].lane.tell(through...)
+	if len(down) > 0 {
+		down[0].lane.landing(down...)
+	}
+	if len(over) > 0 {
+		over[0].lane.tell(over...)
 	}
 }
 

@@ -34,7 +34,8 @@ type work struct {
 	outs    []*adapters.Outgoing // what is still to be published
 	spare   []*adapters.Outgoing // to reuse
 	settles []func(context.Context, error) error
-	tallies []tally
+	tallies []tally              // beside its result: of a dead letter
+	came    []tally              // once it is over, or has been a flight: what it came to, at its own step first
 	cancels []context.CancelFunc // of deadlines
 
 	ctx       context.Context //nolint:containedctx // The message's, as it arrived.
@@ -105,19 +106,29 @@ type next struct {
 	after time.Duration
 }
 
+// newWork makes the work of what has come, and counts that.
 func (t *telemetry) newWork(in *inlet, a *channel.Arrival) *work {
+	w := t.workOf(in, a)
+	w.arrived()
+	return w
+}
+
+func (t *telemetry) workOf(in *inlet, a *channel.Arrival) *work {
 	w := t.flow.pool.Get().(*work) //nolint:forcetypeassert // The pool holds works only.
 	w.in, w.ctx = in, a.Context
 	w.watch(t, a)
 	w.env.Arrive(a)
-	c := &in.step.counts
-	if in.clock != nil {
+	return w
+}
+
+func (w *work) arrived() {
+	c := &w.in.step.counts
+	if w.in.clock != nil {
 		c.fired.Add(1)
 	} else {
 		c.received.Add(1)
 		c.inFlight.Add(1)
 	}
-	return w
 }
 
 // try runs the message once.
@@ -254,7 +265,7 @@ func (w *work) abandon(err error) {
 	w.spare = append(w.spare, w.outs...)
 	clear(w.outs)
 	clear(w.leaving)
-	w.outs, w.leaving, w.tallies, w.buried = w.outs[:0], w.leaving[:0], w.tallies[:0], false
+	w.outs, w.leaving, w.tallies, w.came, w.buried = w.outs[:0], w.leaving[:0], w.tallies[:0], w.came[:0], false
 	for _, n := range w.arena[:w.used] {
 		n.in = nil // it does not count
 	}
@@ -276,6 +287,8 @@ func (w *work) clean() {
 		*n = node{}
 	}
 	w.res = channel.Result{}
+	clear(w.came)
+	w.came = w.came[:0]
 	w.used = 0
 	w.failed, w.failedEnv = nil, nil
 	clear(w.leaving)
@@ -295,36 +308,43 @@ func (w *work) stopping() bool { return w.ctx.Err() != nil }
 
 // end finishes the message: it is accounted for and may be acknowledged.
 func (w *work) end() {
-	s := w.in.step
 	if w.tracer != nil || w.meter != nil {
 		w.ended()
+	}
+	tick := w.in.clock != nil
+	if !tick {
+		w.in.step.counts.inFlight.Add(-1)
 	}
 	switch {
 	case w.buried:
 		for _, t := range w.tallies {
-			t.step.counts.released.Add(int64(t.released))
-			if t.outcome != channel.Unsaid && w.in.clock == nil {
-				t.step.counts.outcomes[t.outcome].Add(1)
-				if t.outcome == channel.Dropped {
-					t.step.counts.drop(t.reason)
-				}
+			if tick {
+				t.outcome = channel.Unsaid
 			}
+			t.count(false)
 		}
-	case w.in.clock != nil:
-		s.counts.released.Add(int64(w.res.Released()))
+	case len(w.came) == 0:
+		w.comesTo()
+		fallthrough
 	default:
-		s.count(&w.res)
-	}
-	if w.in.clock == nil {
-		s.counts.inFlight.Add(-1)
-	}
-	for _, n := range w.arena[:w.used] {
-		if n.in != nil && n.res.Outcome() != channel.Unsaid {
-			n.in.step.counts.received.Add(1)
-			n.in.step.count(&n.res)
+		for i := range w.came {
+			if i == 0 && tick {
+				w.came[i].outcome = channel.Unsaid
+			}
+			w.came[i].count(i > 0)
 		}
 	}
 	w.free()
+}
+
+// comesTo notes what the message came to, and what it caused over direct hops.
+func (w *work) comesTo() {
+	w.came = append(w.came, tallyOf(w.in.step, &w.res))
+	for _, n := range w.arena[:w.used] {
+		if n.in != nil && n.res.Outcome() != channel.Unsaid {
+			w.came = append(w.came, tallyOf(n.in.step, &n.res))
+		}
+	}
 }
 
 // back gives the message back: it was never ours.

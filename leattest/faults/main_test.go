@@ -72,7 +72,7 @@ func fewer(t *testing.T, times uint64, fault func(w *world)) {
 // what it protects from.
 func canFail(t *testing.T, kind string, fault func(w *world)) {
 	t.Helper()
-	const tries = 20
+	const tries = 200 // some faults need one driver of three, and an outage that lasts
 	for range tries {
 		r := live(t, rand.Uint64N(1e9), fault)
 		if t.Failed() {

@@ -1,0 +1,96 @@
+package flow
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/leat-go/leat/adapters"
+)
+
+// A flight is a message whose sends are under way and that needs nothing but to be finished when they are through:
+// what is left of its work, which is used for the next one at once. Thousands are under way over a broker, and a work
+// is kilobytes: what does not stay in the processor's cache costs more than all that is computed.
+type flight struct {
+	lane *lane
+	in   *inlet
+	rec  adapters.Record
+	seq  uint64
+	left atomic.Int32 // of outs, under way
+	outs []*adapters.Outgoing
+	came []tally           // at its own step first, then at those behind direct hops
+	one  adapters.Outgoing // the first of outs
+}
+
+// takesOff turns a work whose outs are to be sent into a flight, if that is all it needs.
+func (l *lane) takesOff(w *work) (*flight, bool) {
+	if w.holds || w.tries != 1 || w.laters > 0 || w.pubFails > 0 || w.shared != nil || w.tracer != nil || w.meter != nil ||
+		len(w.cancels) > 0 || !l.overlaps(w) || slices.ContainsFunc(w.outs, isBestEffort) {
+		return nil, false
+	}
+	x := l.newFlight()
+	x.lane, x.in, x.rec, x.seq = l, w.in, w.rec, w.seq
+	w.comesTo()
+	x.came = append(x.came, w.came...)
+	for i, o := range w.outs {
+		out := &x.one
+		if i > 0 {
+			out = &adapters.Outgoing{}
+		}
+		*out = *o
+		out.Owner = x
+		x.outs = append(x.outs, out)
+	}
+	x.left.Store(int32(len(x.outs))) //nolint:gosec // A result holds fewer than 2^31 deliveries.
+	w.spare = append(w.spare, w.outs...)
+	w.free()
+	return x, true
+}
+
+// land finishes a message whose sends are through, or has its work back if they have failed.
+func (l *lane) land(x *flight) {
+	for _, o := range x.outs {
+		if o.Err != nil {
+			l.crash(x)
+			return
+		}
+	}
+	l.flight--
+	x.in.step.counts.inFlight.Add(-1)
+	for i := range x.came {
+		x.came[i].count(i > 0)
+	}
+	l.finished = append(l.finished, x.rec)
+	l.reuse(x)
+}
+
+// crash makes a work of a flight again, and goes on as if it had never been anything else.
+func (l *lane) crash(x *flight) {
+	w := l.work(x.in, &x.rec, nil)
+	w.seq, w.tries, w.failed, w.failedEnv = x.seq, 1, x.in, &w.env
+	w.env.SetAttempt(w.tries)
+	w.came = append(w.came, x.came...)
+	for _, was := range x.outs {
+		o, n := w.outgoing(), w.node()
+		*o = *was
+		o.Owner = n
+	}
+	l.reuse(x)
+	l.advance(w, w.published())
+}
+
+func (l *lane) newFlight() *flight {
+	n := len(l.landed)
+	if n == 0 {
+		return &flight{}
+	}
+	x := l.landed[n-1]
+	l.landed = l.landed[:n-1]
+	return x
+}
+
+func (l *lane) reuse(x *flight) {
+	clear(x.outs)
+	clear(x.came)
+	x.outs, x.came, x.one, x.rec = x.outs[:0], x.came[:0], adapters.Outgoing{}, adapters.Record{}
+	l.landed = append(l.landed, x)
+}
