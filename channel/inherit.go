@@ -48,11 +48,13 @@ func (e *Envelope) takes(name string) bool {
 }
 
 // Fields gives all headers as they leave for a broker: own, inherited, and the engine's (hops,
-// conversation, original id, content type). The slice is new.
+// conversation, original id, content type). The slice is new, with room for a trace.
 func (e *Envelope) Fields() Fields {
-	fs := e.collect(make(Fields, 0, 12))
+	const most, trace = 16, 2
+	var buf [most]Field // on the stack: what leaves is no longer than it has to be
+	fs := e.collect(buf[:0])
 	if e.cause == nil {
-		return fs
+		return append(make(Fields, 0, len(fs)+trace), fs...)
 	}
 	fs = fs.With(HeaderHops, strconv.Itoa(e.Hops()))
 	if first := e.Began(); first != e && fs.Get(HeaderConversation) == "" {
@@ -66,7 +68,7 @@ func (e *Envelope) Fields() Fields {
 			fs = fs.With(HeaderContentType, e.codecs.For(w.topic, "").ContentType())
 		}
 	}
-	return fs
+	return append(make(Fields, 0, len(fs)+trace), fs...)
 }
 
 // Began is the message that began e's conversation. A bare one, one that time caused, and one whose
@@ -119,7 +121,7 @@ func (e *Envelope) collect(fs Fields) Fields {
 				fs = over.add(fs, Field{name, value})
 			}
 		default:
-			fs = over.addEach(fs, hs)
+			fs = over.addAll(fs, every(hs))
 		}
 	}
 	// An empty value took a header away.
@@ -151,10 +153,10 @@ func (o takeover) addAll(fs, from Fields) Fields {
 	return fs
 }
 
-// addEach is apart from the others because its closure costs allocations.
-func (o takeover) addEach(fs Fields, hs Headers) Fields {
+// every is apart from the others because its closure costs allocations.
+func every(hs Headers) (fs Fields) {
 	for name, value := range hs.All() {
-		fs = o.add(fs, Field{name, value})
+		fs = append(fs, Field{name, value})
 	}
 	return fs
 }

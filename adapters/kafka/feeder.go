@@ -250,15 +250,17 @@ func (p *Publisher) tell(ps []*pending) {
 		i += len(outs)
 		done(outs)
 	}
+	again := ps[:0]
 	for _, x := range ps {
 		switch {
 		case x.kept:
 		case x.stop != nil:
 			x.stop() // whoever watches may know it still
 		case x.err == nil: // what the client has failed it may still look at
-			x.recycle()
+			again = append(again, x)
 		}
 	}
+	p.shelf.put(again)
 }
 
 // settle fails a message that is not with the client.

@@ -50,23 +50,48 @@ type batch struct {
 	through chan struct{}
 }
 
-var pendings = sync.Pool{New: func() any { return &pending{} }} //nolint:gochecknoglobals // It holds no state of anybody.
+// A shelf is where a publisher keeps what it uses again, as much as the client has at most. The runtime's pools are
+// emptied too often: with every other collection of garbage.
+type shelf struct {
+	mu   sync.Mutex
+	free []*pending
+}
 
-func newPending() *pending { return pendings.Get().(*pending) } //nolint:forcetypeassert // The pool holds nothing else.
+// take gives n.
+func (s *shelf) take(to []*pending, n int) []*pending {
+	s.mu.Lock()
+	at := max(len(s.free)-n, 0)
+	to = append(to, s.free[at:]...)
+	clear(s.free[at:])
+	s.free = s.free[:at]
+	s.mu.Unlock()
+	for len(to) < n {
+		to = append(to, &pending{})
+	}
+	return to
+}
 
-// recycle makes p ready for another message. Nobody else may know it.
+// put takes back those that nobody else may know.
+func (s *shelf) put(ps []*pending) {
+	for _, p := range ps {
+		p.recycle()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, ps[:min(len(ps), max(inClient-len(s.free), 0))]...)
+}
+
+// recycle makes p ready for another message.
 func (p *pending) recycle() {
 	const keep = 64 << 10
 	if cap(p.buf) > keep {
 		p.buf, p.msg.Headers = nil, nil
 	}
-	headers := p.msg.Headers[:cap(p.msg.Headers)]
-	clear(headers)
-	p.msg = sarama.ProducerMessage{Headers: headers[:0]}
+	clear(p.msg.Headers)
+	p.msg = sarama.ProducerMessage{Headers: p.msg.Headers[:0]}
 	p.key, p.value, p.since, p.prev, p.next = nil, nil, time.Time{}, nil, nil
 	p.err, p.out, p.done, p.batch, p.tx = nil, nil, nil, nil, nil
 	p.state.Store(queued)
-	pendings.Put(p)
 }
 
 // A line is what is not settled, in the order of sending.

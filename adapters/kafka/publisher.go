@@ -28,6 +28,7 @@ type Publisher struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	queue   []*pending // to be handed to the client
+	shelf   shelf
 	line    line
 	calls   uint64
 	inside  int // with the client
@@ -126,12 +127,11 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	}
 	b := &batch{errs: make([]error, len(messages)), through: make(chan struct{})}
 	b.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
-	ps := make([]*pending, len(messages))
+	ps := p.shelf.take(make([]*pending, 0, len(messages)), len(messages))
 	for i, m := range messages {
-		x := newPending()
+		x := ps[i]
 		x.fillMessage(topic, p.keyOf(topic, m), m)
 		x.batch, x.at = b, i
-		ps[i] = x
 		if ctx := m.Context(); endsByItself(ctx) {
 			p.watch(ctx, x)
 		}
@@ -198,14 +198,17 @@ func (p *Publisher) keyOf(topic string, m *message.Message) string {
 // Send publishes outs and waits for none; see adapters.BatchPublisher. Each gets the errors of Publish.
 // done is called from the goroutine that reads the client's results, or from Send, and must not block.
 func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
-	ps := make([]*pending, 0, 16) //nolint:mnd // On the stack: most calls are of a few messages.
+	var few [64]*pending // on the stack: as many as a flow's lane sends at once
+	ps := p.shelf.take(few[:0], len(outs))
+	taken := ps
+	ps = ps[:0]
 	var refused []*adapters.Outgoing
-	for _, o := range outs {
+	for i, o := range outs {
 		if o.Err = p.checkOut(o); o.Err != nil {
 			refused = append(refused, o)
 			continue
 		}
-		x := newPending()
+		x := taken[i]
 		x.fill(o)
 		x.out, x.done = o, done
 		if endsByItself(o.Context) {

@@ -52,6 +52,34 @@ func (d *delivery) All() iter.Seq2[string, string] {
 	}
 }
 
+// Fields gives every header but the id, names and values of all in one string.
+func (d *delivery) Fields() channel.Fields {
+	n, size := 0, 0
+	for _, h := range d.headers() {
+		if string(h.Key) != HeaderID {
+			n++
+			size += len(h.Key) + len(h.Value)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	var b strings.Builder
+	b.Grow(size)
+	fs := make(channel.Fields, 0, n)
+	for _, h := range d.headers() {
+		if string(h.Key) == HeaderID {
+			continue
+		}
+		at := b.Len()
+		b.Write(h.Key)
+		b.Write(h.Value)
+		field := b.String()[at:]
+		fs = append(fs, channel.Field{Name: field[:len(h.Key)], Value: field[len(h.Key):]})
+	}
+	return fs
+}
+
 // headers are those that anybody may see: of a record beyond the limits, none.
 func (d *delivery) headers() []*sarama.RecordHeader {
 	if d.err != nil {

@@ -19,6 +19,8 @@ var _ adapters.Transactor = (*Publisher)(nil)
 // transactions are what a publisher has for transactions: a client and a producer beside those for
 // everything else.
 type transactions struct {
+	shelf shelf
+
 	one      sync.Mutex // one transaction at a time
 	id       string
 	fenced   error
@@ -32,6 +34,7 @@ type transactions struct {
 
 // sends are the messages of one transaction.
 type sends struct {
+	shelf   *shelf // of its messages
 	left    atomic.Int64
 	through chan struct{}
 	failed  atomic.Pointer[failure] // the first
@@ -265,13 +268,12 @@ func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	all := &sends{through: make(chan struct{})}
+	all := &sends{through: make(chan struct{}), shelf: &t.shelf}
 	all.left.Store(int64(len(outs)))
 	input := t.producer.Input()
-	for _, o := range outs {
-		x := newPending()
-		x.fill(o)
-		x.out, x.tx = o, all
+	for i, x := range t.shelf.take(nil, len(outs)) {
+		x.fill(outs[i])
+		x.out, x.tx = outs[i], all
 		select {
 		case input <- &x.msg:
 		case <-ctx.Done():
@@ -303,7 +305,7 @@ func answered(m *sarama.ProducerMessage, err error) {
 		all.failed.CompareAndSwap(nil, &failure{x.out, err})
 	}
 	if err == nil { // as in tell
-		x.recycle()
+		all.shelf.put([]*pending{x})
 	}
 	if all.left.Add(-1) == 0 {
 		close(all.through)
