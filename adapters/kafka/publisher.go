@@ -128,6 +128,8 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	b := &batch{errs: make([]error, len(messages)), through: make(chan struct{})}
 	b.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
 	ps := p.shelf.take(make([]*pending, 0, len(messages)), len(messages))
+	const chunk = 128
+	pushed := 0
 	for i, m := range messages {
 		x := ps[i]
 		x.fillMessage(topic, p.keyOf(topic, m), m)
@@ -135,8 +137,11 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		if ctx := m.Context(); endsByItself(ctx) {
 			p.watch(ctx, x)
 		}
+		if n := i + 1; n%chunk == 0 || n == len(messages) { // the client begins before all is prepared
+			p.push(ps[pushed:n])
+			pushed = n
+		}
 	}
-	p.push(ps)
 	<-b.through
 	return publishError(topic, messages, b.errs)
 }
