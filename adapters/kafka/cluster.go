@@ -145,8 +145,9 @@ func (c *Cluster) connect(ctx context.Context, s *sarama.Config) (sarama.Client,
 	return client, nil
 }
 
-// maxExpanded is how many bytes one compressed batch may come to: 16 MiB.
-const maxExpanded = 16 << 20
+// maxExpanded is how many bytes one compressed batch may come to: 16 MiB, less what the client's buffer has to have
+// free to find out that there is no more, or it would double for that.
+const maxExpanded = 16<<20 - 1<<10
 
 var limitExpansion sync.Once //nolint:gochecknoglobals // What it sets is the client's own global.
 

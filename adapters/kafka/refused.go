@@ -56,9 +56,14 @@ func (m *member) refusals(err error) {
 	}
 }
 
-// investigate finds out whether it is this partition that the client cannot read.
+// investigate finds out whether it is this partition that the client cannot read. Meanwhile the partition is paused,
+// or the member's client would expand the batch at the same time.
 func (m *member) investigate(c *claim) {
+	c.hold()
 	r, err := m.lookInto(c)
+	if r == nil {
+		c.release()
+	}
 	m.mu.Lock()
 	c.suspect = r != nil // else another error will have it looked into again
 	m.mu.Unlock()
@@ -100,7 +105,6 @@ func (c *claim) look(client sarama.Client) (*refusal, error) {
 		at = first.end
 		read += first.size
 	}
-	c.hold()
 	for {
 		at = c.positionNow()
 		first, err := c.probe(client, at)
@@ -110,7 +114,6 @@ func (c *claim) look(client sarama.Client) (*refusal, error) {
 		case err != nil:
 			return nil, err
 		case first.end <= at: // it is gone, by retention or by hand
-			c.release()
 			return nil, nil //nolint:nilnil // That is the answer.
 		}
 		c.enqueue(first.messages)
@@ -132,7 +135,7 @@ func (c *claim) refuse(client sarama.Client, at int64, why error) (*refusal, err
 	return r, nil
 }
 
-// hold pauses the partition for good: the client reads it again in the next session.
+// hold pauses the partition until release, or for good: the client reads it again in the next session.
 func (c *claim) hold() {
 	c.src.pause()
 	c.mu.Lock()
@@ -144,8 +147,11 @@ func (c *claim) hold() {
 func (c *claim) release() {
 	c.mu.Lock()
 	c.held = false
+	paused := c.paused // for want of room
 	c.mu.Unlock()
-	c.src.resume()
+	if !paused {
+		c.src.resume()
+	}
 }
 
 // positionNow is the offset behind what was queued last.

@@ -266,10 +266,12 @@ func TestEndsBeforeItBegins(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			synctest.Wait()
 			(&Config{}).Deliver(ctx, claim, out)
-			claim.did(t, "", "a.1 a.2 a.3")
-
 			stop()
 			(&Config{}).Deliver(ctx, claim, out)
+			if order == adapters.Unordered {
+				slices.Sort(claim.returned[:3])
+				slices.Sort(claim.returned[3:])
+			}
 			claim.did(t, "", "a.1 a.2 a.3 a.1 a.2 a.3")
 
 			claim = &lastRun{fakeClaim: claimOf(order, rec("a.1", "a.2", "a.3")...)}

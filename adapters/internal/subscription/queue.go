@@ -54,7 +54,8 @@ func (q *queue) staff(n int) {
 	}
 }
 
-// take waits for the next record. It gives false when the worker is to end.
+// take waits for the next record. It gives false when the worker is to end, which then is none any more: of several
+// that look at once only those beyond the limit may go.
 func (q *queue) take(r *adapters.Record) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -63,6 +64,7 @@ func (q *queue) take(r *adapters.Record) bool {
 		q.wake.Wait()
 	}
 	if q.closed || q.running > q.limit {
+		q.running--
 		return false
 	}
 	*r = q.records[q.head]
@@ -95,15 +97,19 @@ func (q *queue) paused() {
 	q.running++
 }
 
-// leave ends a worker. If all is to end it gets what is left.
-func (q *queue) leave(ending bool) (rest []adapters.Record) {
+// leave ends a worker that has a record still.
+func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.running--
-	if ending {
-		rest = q.records[q.head:]
-		q.records, q.head = nil, 0
-	}
+}
+
+// rest empties the queue, because all is to end.
+func (q *queue) rest() []adapters.Record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rest := q.records[q.head:]
+	q.records, q.head = nil, 0
 	return rest
 }
 

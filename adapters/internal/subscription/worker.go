@@ -34,13 +34,16 @@ func (w *worker) run() {
 	for w.q.take(&w.rec) {
 		if !w.settle() {
 			unsettled = append(unsettled, w.rec)
+			w.q.leave()
 			break
 		}
 		w.finish(&w.rec)
 		w.rec = adapters.Record{}
 	}
-	rest := w.q.leave(w.isEnding())
-	w.giveBack(append(unsettled, rest...))
+	if w.isEnding() {
+		unsettled = append(unsettled, w.q.rest()...)
+	}
+	w.giveBack(unsettled)
 	if w.timer != nil {
 		w.timer.Stop()
 	}
