@@ -4,6 +4,7 @@ package flow_test
 
 import (
 	"context"
+	"math"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -55,7 +56,7 @@ func TestTracingWithoutAnSDKAllocatesNothing(t *testing.T) {
 	}
 	for _, leaves := range []bool{false, true} {
 		off, none := allocs(tracing.Config{Off: true}, leaves), allocs(tracing.Config{}, leaves)
-		if none != off || !leaves && off != 0 {
+		if math.Abs(none-off) > forgets || !leaves && off > forgets {
 			t.Errorf("leaves %v: %v allocations with tracing off, %v without an SDK", leaves, off, none)
 		}
 	}

@@ -45,6 +45,7 @@ type claim struct {
 	// What is committed, as the numbers of progress and as an offset.
 	committed uint64
 	offset    int64
+	fresh     bool      // nothing is committed of the partition, not even where it begins
 	oldest    time.Time // when the oldest that is not finished was given out, about
 	position  int64     // the offset behind what was queued last
 	refused   *refusal  // what comes after the queue, and nothing after it
@@ -299,6 +300,7 @@ func (c *claim) finish(rs []adapters.Record) uint64 {
 // commit notes that everything before number n is committed, as offset.
 func (c *claim) commit(n uint64, offset int64) {
 	c.mu.Lock()
+	c.fresh = false
 	if n > c.committed {
 		c.committed, c.offset = n, offset
 	}
@@ -315,7 +317,7 @@ func (c *claim) uncommitted() (n uint64, offset int64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := &c.progress
-	return p.base, p.mark, p.base > c.committed
+	return p.base, p.mark, p.base > c.committed || c.fresh
 }
 
 // Return is documented at adapters.Claim. While the claim reads on, the whole partition pauses: 1 ms, twice

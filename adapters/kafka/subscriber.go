@@ -100,9 +100,14 @@ func (s *Subscriber) withLetter(topics []string) []string {
 	return append([]string{s.conf.DeadLetter}, topics...)
 }
 
-// SubscribeInitialize makes the topic if it is missing and Create says so.
+// SubscribeInitialize makes the topic if it is missing and Create says so. A group that begins with the newest message
+// begins here: it sees what is published from now on.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
-	return s.Ensure(context.Background(), []string{topic})
+	ctx := context.Background()
+	if err := s.Ensure(ctx, []string{topic}); err != nil || s.conf.Group == "" || s.conf.Start != Newest {
+		return err
+	}
+	return s.beginNow(ctx, topic)
 }
 
 // Subscribe delivers what the group has not read of the topic: as many messages at once as Order, Lanes and
