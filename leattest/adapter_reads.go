@@ -26,7 +26,7 @@ func adapterReadCases() []adapterCase {
 		{name: "attempts", needs: []adapterNeed{{"how often a message was delivered: give AdapterEnv.Again", func(x *adapterTest, _ message.Publisher, _ message.Subscriber) bool {
 			return x.env.Again != nil
 		}}}, test: testAdapterAttempts},
-		{name: "drain", settings: AdapterSettings{Window: 4, Drain: 10 * time.Second}, test: testAdapterDrain},
+		{name: "drain", settings: AdapterSettings{Order: adapters.Unordered, Window: 4, Drain: 10 * time.Second}, test: testAdapterDrain},
 		{name: "drain over", settings: AdapterSettings{Drain: 100 * time.Millisecond}, test: testAdapterDrainOver},
 		{name: "window", settings: AdapterSettings{Order: adapters.Unordered, Window: 8}, test: testAdapterWindow},
 		{name: "lag", settings: AdapterSettings{Order: adapters.Ordered}, needs: []adapterNeed{needsOf[adapters.Lagger]("Lagger")}, test: testAdapterLag},

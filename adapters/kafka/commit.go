@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-
-	"github.com/leat-go/leat/adapters"
 )
 
 // finished has offsets committed at once when a quarter of the window waits for it; else the next
@@ -129,7 +127,7 @@ func (m *member) notCommitted(c *claim, err sarama.KError) error {
 	case errors.Is(err, sarama.ErrNotCoordinatorForConsumer), errors.Is(err, sarama.ErrConsumerCoordinatorNotAvailable):
 		_ = m.client.RefreshCoordinator(m.conf.Group)
 	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrFencedInstancedId):
-		c.lose(fmt.Errorf("%s: %w: %w", place(c.topic, c.partition, c.offset), adapters.ErrLost, err))
+		m.lose(c, err)
 	}
 	return fmt.Errorf("committing offsets of topic %q, partition %d: %w", c.topic, c.partition, err)
 }

@@ -267,7 +267,7 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 	m.tally.claimed(c)
 	unwatch := context.AfterFunc(s.Context(), func() {
 		if cause := context.Cause(s.Context()); isLoss(cause) {
-			c.lose(fmt.Errorf("topic %q, partition %d: %w: %w", c.topic, c.partition, adapters.ErrLost, cause))
+			m.lose(c, cause)
 		}
 	})
 	go func() { // until the client closes the channel: at the latest when this function has returned
@@ -322,6 +322,15 @@ func (m *member) leave(c *claim) {
 	m.mu.Unlock()
 	m.health.well(c.ailing()) // another's trouble now
 	m.tally.released(c)
+}
+
+// lose ends the ownership of a partition that is another member's now, or nobody's.
+func (m *member) lose(c *claim, why error) {
+	if c.isLost() {
+		return
+	}
+	c.lose(fmt.Errorf("topic %q, partition %d: %w: %w", c.topic, c.partition, adapters.ErrLost, why))
+	m.log.Warn("partition lost, what is not finished of it is delivered again", "topic", c.topic, "partition", c.partition, "error", why)
 }
 
 // isLoss reports whether a session that ended for this reason has lost its partitions to others.
