@@ -103,6 +103,7 @@ func TestNewReportsEveryMistakeByName(t *testing.T) {
 		"no hops":                 {[]flow.Part{ok, flow.MaxHops(0)}, []string{"MaxHops(0): give New a number from 1"}},
 		"no workers":              {[]flow.Part{ok, flow.Workers(0)}, []string{"Workers(0): give a number from 1"}},
 		"clock without functions": {[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "tick", Clock: &channel.Timer{}}}}})}, []string{"step s: clock tick has no Due or no Fire"}},
+		"inlet without a function": {[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "rules", Topic: "sorted"}}}})}, []string{`step s: inlet "rules" does nothing: make it with channel.In`}},
 		"batches": {
 			[]flow.Part{ok, flow.Batch("b", sorted, channel.Batcher[parcel](batcher{}), flow.BatchOf{Size: 2})},
 			[]string{"step b: batches are not carried", "use flow.Step"},

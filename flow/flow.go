@@ -184,6 +184,9 @@ func (s *step) resolve(d *draft) {
 		}
 		for i := range sh.Inlets {
 			in := &sh.Inlets[i]
+			if in.Stage() == nil {
+				f.wrong(s, "inlet %q does nothing: make it with channel.In or channel.Clock", in.Name)
+			}
 			s.inlets = append(s.inlets, &inlet{
 				step: s, name: in.Name, topic: in.Topic, typ: in.Type, stage: in.Stage(), clock: in.Clock,
 				tombstones: in.Tombstones, broadcast: in.Broadcast,

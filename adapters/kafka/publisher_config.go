@@ -27,8 +27,8 @@ type PublisherConfig struct {
 	// hash is FNV-1a, as watermill-kafka's.
 	Murmur2 bool
 	// AllowDuplicates gives up the idempotent producer: five requests instead of one are under way to a
-	// broker, and what is sent again after a lost answer may be on its topic twice. Measured, it is no faster
-	// (docs/adapters/kafka.md): it is for clusters whose rules forbid idempotent producers.
+	// broker, and what is sent again after a lost answer may be on its topic twice. It is for clusters whose rules
+	// forbid idempotent producers.
 	AllowDuplicates bool
 	// Limits bound one message: beyond them Publish gives channel.ErrTooLarge before anything is sent.
 	Limits channel.Limits

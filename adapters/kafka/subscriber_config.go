@@ -89,7 +89,7 @@ type Start uint8
 // The starts.
 const (
 	Oldest Start = iota // at the oldest message there is
-	Newest              // with what is published from now on
+	Newest              // with what is published from SubscribeInitialize, or the first claim, on; committed at once
 )
 
 // Strategy says how the partitions of a group are shared among its members.
