@@ -26,7 +26,7 @@ func TestTopics(t *testing.T) {
 	second := block[parcel]{shape: channel.Shape{
 		Inlets: []channel.Inlet{
 			channel.In("labels", stickers, func(channel.Message[sticker]) (channel.Result, error) { return channel.Done(), nil }),
-			{Name: "tick", Clock: &channel.Timer{Due: never, Fire: noFire}},
+			channel.Clock("tick", never, noFire),
 		},
 		Outlets: []channel.Outlet{channel.Out("reply", channel.Topic[parcel]("replies.*"))},
 	}}
