@@ -67,6 +67,7 @@ func (l *lane) land(x *flight) {
 func (l *lane) crash(x *flight) {
 	w := l.work(x.in, &x.rec, nil)
 	w.seq, w.tries, w.failed, w.failedEnv = x.seq, 1, x.in, &w.env
+	w.tracer, w.meter = nil, nil // nobody has seen its beginning
 	w.env.SetAttempt(w.tries)
 	w.came = append(w.came, x.came...)
 	for _, was := range x.outs {
