@@ -142,7 +142,7 @@ func TestPoison(t *testing.T) {
 			Cluster: quiet(x.addr), Group: x.in, MaxAttempts: poisonAttempts, DeadLetter: x.dead,
 			Backoff: kafka.Backoff{Base: 10 * time.Millisecond, Cap: 10 * time.Millisecond},
 			Window:  window,
-			Lanes:   1 << 16, // so that no two keys share one
+			Lanes:   1 << 20, // so that no two keys share one
 		})
 		r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 		if err != nil {

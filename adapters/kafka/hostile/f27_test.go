@@ -59,7 +59,7 @@ func deadLetterDown(t *testing.T, refusal *kerr.Error, inFlow bool) {
 		}
 	} else {
 		stop = subscribe(t, kafka.SubscriberConfig{
-			Cluster: quiet(addr), Group: in, MaxAttempts: 2, DeadLetter: dead, Lanes: 1 << 16,
+			Cluster: quiet(addr), Group: in, MaxAttempts: 2, DeadLetter: dead, Lanes: 1 << 20, // so that no two keys share one
 			Backoff: kafka.Backoff{Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond},
 		}, in, work)
 	}
