@@ -66,7 +66,7 @@ func (c *SubscriberConfig) beginNow(client sarama.Client, topic string) error {
 		return err //nolint:wrapcheck // As above.
 	}
 	if kerr := committed.GroupError(); !errors.Is(kerr, sarama.ErrNoError) && !errors.Is(kerr, sarama.ErrGroupIDNotFound) {
-		return kerr
+		return kerr //nolint:wrapcheck // As above.
 	}
 	req := sarama.NewOffsetCommitRequest(client.Config(), c.Group)
 	req.ConsumerGroupGeneration = sarama.GroupGenerationUndefined

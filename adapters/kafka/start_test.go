@@ -90,7 +90,7 @@ func TestNewestIsDecidedOnce(t *testing.T) {
 		addr := kafkatest.Addr(fake)
 		topic := kafkatest.Topic(t, addr, 1)
 		failed := false
-		fake.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
 			if failed {
 				return nil, nil, false //nolint:nilnil // The fake answers by itself.
 			}
