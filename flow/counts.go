@@ -123,6 +123,14 @@ func (t *tally) count(direct bool) {
 	}
 }
 
+// at counts what it came to where it arrived: of a clock's, which is no message, only what was released.
+func (t *tally) at(clock bool) {
+	if clock {
+		t.outcome = channel.Unsaid
+	}
+	t.count(false)
+}
+
 func (c *counters) drop(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/leat-go/leat/aggregator"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/endpoint"
 	"github.com/leat-go/leat/flow"
 	"github.com/leat-go/leat/idempotency"
 	"github.com/leat-go/leat/router"
@@ -190,5 +191,30 @@ func TestAFlowThatRunsTwice(t *testing.T) {
 		two.give("arrivals", "", parcel{ID: "p3"})
 		two.wait(time.Minute)
 		two.is("a", "received=3 done=3")
+	})
+}
+
+// What a block sends when its message has finally failed is counted where it goes, over a direct hop too. Breaks if
+// the books of a message that died leave out what it caused.
+func TestWhatTheLastWordCausesIsCounted(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		const notices channel.Topic[parcel] = "notices"
+		r := newRig(t, how, quick(), flow.Direct(notices),
+			flow.Step("fail", arrivals, block[parcel]{
+				func(channel.Message[parcel]) (channel.Result, error) {
+					return channel.Result{}, channel.Permanent(errFlaky)
+				},
+				channel.Shape{
+					Outlets: []channel.Outlet{channel.Out("", notices)},
+					Failed: func(*channel.Envelope, error) (channel.Result, error) {
+						return channel.Send(channel.To(notices, parcel{ID: "notice"})), nil
+					},
+				},
+			}),
+			flow.Step("notice", notices, endpoint.Do(sink[parcel])))
+		r.give("arrivals", "", parcel{ID: "p1"})
+		r.wait(time.Minute)
+		r.is("fail", "received=1 dead=1")
+		r.is("notice", "received=1 done=1")
 	})
 }

@@ -315,24 +315,20 @@ func (w *work) end() {
 	if !tick {
 		w.in.step.counts.inFlight.Add(-1)
 	}
-	switch {
-	case w.buried:
-		for _, t := range w.tallies {
-			if tick {
-				t.outcome = channel.Unsaid
-			}
-			t.count(false)
-		}
-	case len(w.came) == 0:
+	if len(w.came) == 0 {
 		w.comesTo()
-		fallthrough
-	default:
-		for i := range w.came {
-			if i == 0 && tick {
-				w.came[i].outcome = channel.Unsaid
-			}
-			w.came[i].count(i > 0)
+	}
+	for i := range w.came {
+		switch {
+		case i > 0:
+			w.came[i].count(true)
+		case w.buried: // the tallies say what became of it
+		default:
+			w.came[i].at(tick)
 		}
+	}
+	for i := range w.tallies {
+		w.tallies[i].at(tick)
 	}
 	w.free()
 }
