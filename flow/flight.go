@@ -2,7 +2,6 @@ package flow
 
 import (
 	"slices"
-	"sync/atomic"
 
 	"github.com/leat-go/leat/adapters"
 )
@@ -11,11 +10,10 @@ import (
 // what is left of its work, which is used for the next one at once. Thousands are under way over a broker, and a work
 // is kilobytes: what does not stay in the processor's cache costs more than all that is computed.
 type flight struct {
-	lane *lane
 	in   *inlet
 	rec  adapters.Record
 	seq  uint64
-	left atomic.Int32 // of outs, under way
+	left int // of outs, under way; by the lane's mu
 	outs []*adapters.Outgoing
 	came []tally           // at its own step first, then at those behind direct hops
 	one  adapters.Outgoing // the first of outs
@@ -28,7 +26,7 @@ func (l *lane) takesOff(w *work) (*flight, bool) {
 		return nil, false
 	}
 	x := l.newFlight()
-	x.lane, x.in, x.rec, x.seq = l, w.in, w.rec, w.seq
+	x.in, x.rec, x.seq = w.in, w.rec, w.seq
 	w.comesTo()
 	x.came = append(x.came, w.came...)
 	for i, o := range w.outs {
@@ -40,7 +38,7 @@ func (l *lane) takesOff(w *work) (*flight, bool) {
 		out.Owner = x
 		x.outs = append(x.outs, out)
 	}
-	x.left.Store(int32(len(x.outs))) //nolint:gosec // A result holds fewer than 2^31 deliveries.
+	x.left = len(x.outs)
 	w.spare = append(w.spare, w.outs...)
 	w.free()
 	return x, true

@@ -33,13 +33,14 @@ type lane struct {
 	seq      uint64 // of the latest work
 	flight   int
 	waiting  waitingList
-	keys     map[laneKey]held     // those that works hold
-	refused  map[laneKey]bool     // keys of which a message was given back: what came with it goes back too
-	computed []*work              // to be handed to the committer
-	sends    []*adapters.Outgoing // to be sent
-	urgent   bool                 // somebody waits for what is sent
-	landed   []*flight            // to use again
-	spare    struct {             // as well
+	keys     map[laneKey]held           // those that works hold
+	refused  map[laneKey]bool           // keys of which a message was given back: what came with it goes back too
+	computed []*work                    // to be handed to the committer
+	sends    []*adapters.Outgoing       // to be sent
+	told     func([]*adapters.Outgoing) // l.sent
+	urgent   bool                       // somebody waits for what is sent
+	landed   []*flight                  // to use again
+	spare    struct {                   // as well
 		over []*work
 		down []*flight
 	}
@@ -55,7 +56,9 @@ type shared struct {
 }
 
 func (h *Handle) lane(c adapters.Claim, ins []*inlet, order adapters.Order) *lane {
-	return &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey]held{}, refused: map[laneKey]bool{}}
+	l := &lane{h: h, claim: c, ins: ins, order: order, wake: make(chan struct{}, 1), keys: map[laneKey]held{}, refused: map[laneKey]bool{}}
+	l.told = l.sent
+	return l
 }
 
 // push hands records over. It never waits: the claim's window bounds what is in flight.
@@ -66,7 +69,7 @@ func (l *lane) push(rs ...adapters.Record) {
 	nudge(l.wake)
 }
 
-// tell says that the sends of works are through, or that the committer has answered.
+// tell says that the committer has answered.
 func (l *lane) tell(ws ...*work) {
 	l.mu.Lock()
 	l.over = append(l.over, ws...)
@@ -74,10 +77,21 @@ func (l *lane) tell(ws ...*work) {
 	nudge(l.wake)
 }
 
-// landing says that the sends of flights are through.
-func (l *lane) landing(xs ...*flight) {
+// sent notes what of what the lane has sent is through. The publisher calls it.
+func (l *lane) sent(outs []*adapters.Outgoing) {
 	l.mu.Lock()
-	l.down = append(l.down, xs...)
+	for _, o := range outs {
+		switch x := o.Owner.(type) {
+		case *flight:
+			if x.left--; x.left == 0 {
+				l.down = append(l.down, x)
+			}
+		case *node:
+			if x.of.sending.left.Add(-1) == 0 {
+				l.over = append(l.over, x.of)
+			}
+		}
+	}
 	l.mu.Unlock()
 	nudge(l.wake)
 }
@@ -378,7 +392,7 @@ func (l *lane) giveAllBack() {
 // flush sends what is to leave, acknowledges what is finished and returns what is given back.
 func (l *lane) flush() {
 	if l.urgent = false; len(l.sends) > 0 {
-		l.h.pub.Send(l.sends, sent)
+		l.h.pub.Send(l.sends, l.told)
 		clear(l.sends)
 		l.sends = l.sends[:0]
 	}

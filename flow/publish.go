@@ -144,41 +144,6 @@ func (s *sending) done(n int) {
 	}
 }
 
-// sent tells lanes what of what they have sent is through. A publisher calls it about everything that lanes send.
-func sent(outs []*adapters.Outgoing) {
-	var works [16]*work
-	var flights [16]*flight
-	over, down := works[:0], flights[:0] // of one lane each
-	for _, o := range outs {
-		switch x := o.Owner.(type) {
-		case *flight:
-			if x.left.Add(-1) > 0 {
-				continue
-			}
-			if len(down) > 0 && down[0].lane != x.lane {
-				down[0].lane.landing(down...)
-				down = down[:0]
-			}
-			down = append(down, x)
-		case *node:
-			if x.of.sending.left.Add(-1) > 0 {
-				continue
-			}
-			if len(over) > 0 && over[0].lane != x.of.lane {
-				over[0].lane.tell(over...)
-				over = over[:0]
-			}
-			over = append(over, x.of)
-		}
-	}
-	if len(down) > 0 {
-		down[0].lane.landing(down...)
-	}
-	if len(over) > 0 {
-		over[0].lane.tell(over...)
-	}
-}
-
 // drive is the core's driver on one goroutine: it waits where the engine would do something else. It
 // returns nil when the message is finished, and why not if it is given back: at the latest when the
 // message's context ends or stop closes and it would have to wait.
