@@ -83,8 +83,8 @@ func (s *shelf) put(ps []*pending) {
 
 // recycle makes p ready for another message.
 func (p *pending) recycle() {
-	const keep = 64 << 10
-	if cap(p.buf) > keep {
+	const bytes, headers = 1 << 10, 16 // what most messages do with: a shelf keeps thousands
+	if cap(p.buf) > bytes || cap(p.msg.Headers) > headers {
 		p.buf, p.msg.Headers = nil, nil
 	}
 	clear(p.msg.Headers)
