@@ -137,7 +137,7 @@ func (c *claim) Context() context.Context { return c.ctx }
 // Topic is documented at adapters.Claim.
 func (c *claim) Topic() string { return c.topic }
 
-func (c *claim) ailing() ailing { return ailing{c.topic, c.partition} }
+func (c *claim) part() part { return part{c.topic, c.partition} }
 
 // Partition is which of the topic's partitions the claim is.
 func (c *claim) Partition() int32 { return c.partition }

@@ -34,7 +34,7 @@ func (m *member) commits(ended <-chan struct{}) {
 		}
 		m.mu.Unlock()
 		if err := m.commit(claims...); err != nil {
-			m.health.trouble(ailing{}, err)
+			m.health.trouble(part{}, err)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (m *member) commit(claims ...*claim) error {
 	}
 	// The client says nothing while it waits for a connection, one request of a broker after another.
 	late := time.AfterFunc(m.conf.Cluster.ReadTimeout, func() {
-		m.health.trouble(ailing{}, fmt.Errorf("committing offsets: no answer from %s for %v", broker.Addr(), m.conf.Cluster.ReadTimeout))
+		m.health.trouble(part{}, fmt.Errorf("committing offsets: no answer from %s for %v", broker.Addr(), m.conf.Cluster.ReadTimeout))
 	})
 	resp, err := broker.CommitOffset(req)
 	late.Stop()
@@ -115,7 +115,7 @@ func (m *member) commit(claims ...*claim) error {
 		}
 	}
 	if len(errs) == 0 {
-		m.health.well(ailing{})
+		m.health.well(part{})
 	}
 	return errors.Join(errs...)
 }

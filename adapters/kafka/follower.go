@@ -220,7 +220,7 @@ func (f *follower) trouble(c *claim, err error) {
 		f.stop(fmt.Errorf("%w: %w", ErrRefused, err))
 		return
 	}
-	f.health.trouble(c.ailing(), err)
+	f.health.trouble(c.part(), err)
 }
 
 // finished lets the window move on: there is nothing to commit.
@@ -283,7 +283,7 @@ func (f *follower) chase(c *claim) {
 }
 
 // arrived says that a partition is read.
-func (f *follower) arrived(c *claim) { f.health.well(c.ailing()) }
+func (f *follower) arrived(c *claim) { f.health.well(c.part()) }
 
 // restart is for members of groups: a follower ends at what it cannot read.
 func (*follower) restart() {}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
@@ -153,6 +154,58 @@ func TestStaticMembership(t *testing.T) {
 	if !slices.Equal(c.owned["b"], kept) || len(again) != 2 || slices.ContainsFunc(again, func(p int32) bool { return slices.Contains(kept, p) }) {
 		t.Errorf("the one that went on has %v, before %v; the one that came again has %v", c.owned["b"], kept, again)
 	}
+}
+
+// A stubborn is a named member that does not let go: like one that is killed when it has been told to.
+type stubborn struct {
+	told chan struct{} // closed when it is to let go of a partition
+	free chan struct{} // closed: it may
+	once sync.Once
+	owns sync.WaitGroup
+}
+
+func (s *stubborn) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (s *stubborn) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (s *stubborn) ConsumeClaim(_ sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
+	s.owns.Done()
+	for range c.Messages() {
+		continue
+	}
+	s.once.Do(func() { close(s.told) })
+	<-s.free
+	return nil
+}
+
+// A named member is killed when it has been told to let go of partitions and before the group has heard that it has:
+// whoever comes back under its name has them shared out. Breaks if nobody looks whether every partition is somebody's.
+func TestKilledWhileLettingGo(t *testing.T) {
+	c := newCrowd(t, kafkatest.Shared(t).Addr(), 4)
+	conf := sarama.NewConfig()
+	conf.Version = sarama.V2_8_0_0
+	conf.Consumer.Group.InstanceId = "killed"
+	conf.Consumer.Group.Heartbeat.Interval = 100 * time.Millisecond
+	conf.Consumer.Group.Rebalance.GroupStrategies = CooperativeSticky.strategies()
+	group, err := sarama.NewConsumerGroup([]string{c.addr}, c.topic, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := &stubborn{told: make(chan struct{}), free: make(chan struct{})}
+	killed.owns.Add(4)
+	var over sync.WaitGroup
+	over.Go(func() { _ = group.Consume(t.Context(), []string{c.topic}, killed) })
+	t.Cleanup(func() {
+		close(killed.free)
+		_ = group.Close()
+		over.Wait()
+	})
+	killed.owns.Wait()
+	c.join("other", SubscriberConfig{Instance: "other"})
+	<-killed.told
+	c.join("killed again", SubscriberConfig{Instance: "killed"})
+	all := ids("a", 40)
+	c.publish(all...)
+	c.once(all...)
 }
 
 // A group goes from Range to CooperativeSticky in two steps, member by member, and reads all the while. Breaks if

@@ -10,8 +10,8 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// An ailing part of a reader: a partition, or, the zero value, its membership.
-type ailing struct {
+// A part of a reader: a partition, or, the zero value, its membership of the group.
+type part struct {
 	topic     string
 	partition int32
 }
@@ -25,17 +25,17 @@ type health struct {
 
 	bad     atomic.Bool
 	mu      sync.Mutex
-	failing map[ailing]struct{}
+	failing map[part]struct{}
 	timer   *time.Timer
 	ended   bool
 }
 
 func newHealth(log *slog.Logger, c *Cluster) *health {
-	return &health{log: log, grace: c.DialTimeout + c.ReadTimeout + time.Second, failing: map[ailing]struct{}{}}
+	return &health{log: log, grace: c.DialTimeout + c.ReadTimeout + time.Second, failing: map[part]struct{}{}}
 }
 
 // trouble notes an error of a part.
-func (h *health) trouble(p ailing, err error) {
+func (h *health) trouble(p part, err error) {
 	h.mu.Lock()
 	level := slog.LevelDebug
 	if len(h.failing) == 0 {
@@ -54,7 +54,7 @@ func (h *health) trouble(p ailing, err error) {
 }
 
 // well notes that a part works.
-func (h *health) well(p ailing) {
+func (h *health) well(p part) {
 	if !h.bad.Load() {
 		return
 	}
@@ -102,4 +102,4 @@ func (h *health) end() {
 }
 
 // partOf is what an error of the client is about.
-func partOf(e *sarama.ConsumerError) ailing { return ailing{e.Topic, e.Partition} }
+func partOf(e *sarama.ConsumerError) part { return part{e.Topic, e.Partition} }

@@ -32,12 +32,13 @@ type member struct {
 	done     chan struct{} // closed when it has left the group
 
 	committing sync.Mutex     // one commit at a time
-	looking    sync.WaitGroup // for what cannot be read
+	looking    sync.WaitGroup // for what cannot be read, or is nobody's
 
 	mu      sync.Mutex
 	reads   map[string]*reading // by topic
 	claims  map[*claim]struct{}
 	session sarama.ConsumerGroupSession // nil: none
+	joined  bool                        // there has been one
 	end     context.CancelCauseFunc     // ends the session
 	why     error                       // the member ends; nil: it goes on
 	fatal   error                       // why it cannot go on
@@ -100,7 +101,7 @@ func (m *member) run() {
 			failures = 0
 		}
 		failures++
-		m.health.trouble(ailing{}, fmt.Errorf("reading topics %v: %w", topics, err))
+		m.health.trouble(part{}, fmt.Errorf("reading topics %v: %w", topics, err))
 		_ = sleep(ctx, pause(50*time.Millisecond, time.Second, failures))
 	}
 	if err := m.group.Close(); err != nil {
@@ -229,12 +230,15 @@ func (m *member) fail(err error) {
 func (m *member) Setup(s sarama.ConsumerGroupSession) error {
 	m.mu.Lock()
 	m.session = s
-	stopped, end := m.why, m.end
+	stopped, end, first := m.why, m.end, !m.joined
+	m.joined = true
 	m.mu.Unlock()
 	m.health.recovered()
 	m.tally.rebalanced()
 	if stopped != nil {
 		endSession(end, stopped)
+	} else if m.conf.Instance != "" {
+		m.looking.Go(func() { m.mind(s.Context(), end, first) })
 	}
 	return nil
 }
@@ -309,7 +313,7 @@ func (m *member) enter(c *claim) *reading {
 }
 
 // arrived says that a partition is read.
-func (m *member) arrived(c *claim) { m.health.well(c.ailing()) }
+func (m *member) arrived(c *claim) { m.health.well(c.part()) }
 
 // leave ends a claim: what is finished is committed while the partition is still this member's.
 func (m *member) leave(c *claim) {
@@ -320,7 +324,7 @@ func (m *member) leave(c *claim) {
 	m.mu.Lock()
 	delete(m.claims, c)
 	m.mu.Unlock()
-	m.health.well(c.ailing()) // another's trouble now
+	m.health.well(c.part()) // another's trouble now
 	m.tally.released(c)
 }
 
@@ -368,7 +372,7 @@ func (s groupSource) resume() {
 // errors reads what the client has to say until the group is closed.
 func (m *member) errors() {
 	for err := range m.group.Errors() {
-		var about ailing
+		var about part
 		if e, ok := errors.AsType[*sarama.ConsumerError](err); ok {
 			about = partOf(e)
 		}

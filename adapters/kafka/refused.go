@@ -69,7 +69,7 @@ func (m *member) investigate(c *claim) {
 	m.mu.Unlock()
 	switch {
 	case err != nil:
-		m.health.trouble(c.ailing(), fmt.Errorf("looking for what cannot be read in topic %q, partition %d: %w", c.topic, c.partition, err))
+		m.health.trouble(c.part(), fmt.Errorf("looking for what cannot be read in topic %q, partition %d: %w", c.topic, c.partition, err))
 	case r != nil:
 		m.log.Error("a batch of records cannot be read", "topic", c.topic, "partition", c.partition, "from", r.from, "to", r.end-1, "error", r.err)
 	}
