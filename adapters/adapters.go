@@ -72,10 +72,20 @@ type Record struct {
 	Headers channel.Headers
 	Native  any // the adapter's own; if it is a fmt.Stringer, the record's origin
 	Again   int // deliveries before this one, as far as the adapter knows
+	// Doubtful says that somebody who owned the message before may have been given it: an owner that ended without a
+	// word of what it had finished.
+	Doubtful bool
 	// Err is why this is no message: a limit, a forged header, bytes that nobody can read. What could be
 	// had of it is in the other fields. Nobody decodes it: it goes to the dead letter as it is.
 	Err error
 }
+
+// Redelivered reports that the message may have been delivered before.
+func (r *Record) Redelivered() bool { return r.Again > 0 || r.Doubtful }
+
+// RedeliveredKey is where the context of a message that a Subscriber has delivered says, by a bool, that it may have
+// been delivered before.
+type RedeliveredKey struct{}
 
 // An Outgoing is one message to publish. The publisher may keep Headers and Payload; nobody changes
 // them.

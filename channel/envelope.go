@@ -35,7 +35,7 @@ type Envelope struct {
 	hops    int32
 	attempt int32
 
-	hasUID, hasHops, hasBody, deleted, bare, forwarded, tick, raw bool
+	hasUID, hasHops, hasBody, deleted, bare, forwarded, tick, raw, redelivered bool
 }
 
 // An Arrival is what a driver knows of a message that arrives. Set Body for one that is handed over
@@ -52,7 +52,9 @@ type Arrival struct {
 	Payload []byte
 	Body    any
 	HasBody bool // Body counts
-	Tick    bool // not a message: a clock's due Key
+	// Redelivered says that it may have been delivered before.
+	Redelivered bool
+	Tick        bool // not a message: a clock's due Key
 }
 
 // A Carrier gives the headers by which what is not in a message's own, such as the trace of its context,
@@ -65,6 +67,7 @@ func (e *Envelope) Arrive(a *Arrival) {
 		ctx: a.Context, topic: a.Topic, scope: a.Scope, id: a.ID, key: a.Key, headers: a.Headers,
 		codecs: a.Codecs, carry: a.Carry, payload: a.Payload, body: a.Body, hasBody: a.HasBody, tick: a.Tick,
 		deleted: !a.HasBody && a.Payload == nil && !a.Tick, raw: !a.HasBody && !a.Tick,
+		redelivered: a.Redelivered,
 	}
 }
 
@@ -75,6 +78,7 @@ func (e *Envelope) Follow(cause *Envelope, d *Delivery, ordinal int, scope strin
 	e.ctx, e.cause, e.codecs, e.carry = cause.ctx, cause, cause.codecs, cause.carry
 	e.topic, e.scope = d.topic, scope
 	e.ordinal, e.attempt = int32(ordinal), cause.attempt //nolint:gosec // A result holds fewer than 2^31 deliveries.
+	e.redelivered = cause.redelivered
 	e.key = cause.key
 	if x := d.x; x != nil {
 		e.x, e.deleted, e.bare = x, x.deleted, x.bare
@@ -114,6 +118,9 @@ func (e *Envelope) SetAttempt(n int) { e.attempt = int32(n) } //nolint:gosec // 
 
 // Attempt counts the tries of the message that arrived, this one included.
 func (e *Envelope) Attempt() int { return int(e.attempt) }
+
+// Redelivered reports that the message that arrived may have been delivered before, as far as the adapter knows.
+func (e *Envelope) Redelivered() bool { return e.redelivered }
 
 // Topic is the logical topic the message is on.
 func (e *Envelope) Topic() string { return e.topic }

@@ -50,6 +50,11 @@ func (m Message[T]) Scope() string { return m.env.scope }
 // Attempt counts the tries of the message, this one included.
 func (m Message[T]) Attempt() int { return int(m.env.attempt) }
 
+// Redelivered reports that the message that arrived may have been delivered before, to this process or another: it was
+// given back, or whoever had it ended without a word of what it had finished. What an effect did then may be done
+// again. Attempts within the process do not count.
+func (m Message[T]) Redelivered() bool { return m.env.redelivered }
+
 // Get gives a header's value, "" if there is none.
 func (m Message[T]) Get(name string) string { return m.env.Get(name) }
 

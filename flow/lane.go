@@ -206,7 +206,7 @@ func (l *lane) take(r *adapters.Record) {
 		r.Headers = channel.Fields(nil)
 	}
 	for _, in := range l.ins {
-		if r.Again > 0 {
+		if r.Redelivered() {
 			in.step.counts.again.Add(1)
 		}
 		w := l.work(in, r, group)
@@ -240,7 +240,7 @@ func (l *lane) work(in *inlet, r *adapters.Record, group *shared) *work {
 	}
 	a := channel.Arrival{
 		Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: headers,
-		Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil,
+		Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil, Redelivered: r.Redelivered(),
 	}
 	w := l.h.tel.workOf(in, &a)
 	w.lane, w.rec, w.shared, w.native, w.bare = l, *r, group, native, bare

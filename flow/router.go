@@ -122,6 +122,7 @@ func (t *telemetry) messageWork(in *inlet, m *message.Message) *work {
 		Context: m.Context(), Topic: in.topic, Scope: in.step.scope, ID: m.UUID, Key: m.Metadata[channel.HeaderKey],
 		Headers: channel.Metadata(m.Metadata), Codecs: t.flow.codecs, Payload: m.Payload,
 	}
+	a.Redelivered, _ = m.Context().Value(adapters.RedeliveredKey{}).(bool)
 	w := t.newWork(in, &a)
 	w.native = m
 	return w

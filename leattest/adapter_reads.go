@@ -205,8 +205,9 @@ func testAdapterAttempts(x *adapterTest) {
 	for _, id := range []string{"a", "b"} {
 		for n := range 4 {
 			msg := m.next("nacked message")
-			if again := x.env.Again(msg); msg.UUID != id || again != n {
-				x.Fatalf("%s comes, said to be delivered %d times before; want %s, %d times", msg.UUID, again, id, n)
+			again := x.env.Again(msg)
+			if said, _ := msg.Context().Value(adapters.RedeliveredKey{}).(bool); msg.UUID != id || again != n || said != (n > 0) {
+				x.Fatalf("%s comes, said to be delivered %d times before, redelivered: %v; want %s, %d times", msg.UUID, again, said, id, n)
 			}
 			if n == 3 {
 				msg.Ack()

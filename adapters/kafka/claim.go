@@ -45,7 +45,9 @@ type claim struct {
 	// What is committed, as the numbers of progress and as an offset.
 	committed uint64
 	offset    int64
-	fresh     bool      // nothing is committed of the partition, not even where it begins
+	note      string // its metadata: see handover.go
+	stage     stage
+	doubtful  uint64    // so many of the first may have been delivered before
 	oldest    time.Time // when the oldest that is not finished was given out, about
 	position  int64     // the offset behind what was queued last
 	refused   *refusal  // what comes after the queue, and nothing after it
@@ -108,6 +110,16 @@ func (c *claim) lose(cause error) {
 	c.cancel(cause)
 }
 
+// isStopping reports that the claim gives out nothing more.
+func (c *claim) isStopping() bool {
+	select {
+	case <-c.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
 func (c *claim) isLost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,6 +131,9 @@ func (c *claim) settleUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer.Stop()
+	if c.stage == owned {
+		c.stage = leaving
+	}
 }
 
 // letGo ends the claim because its own has returned.
@@ -151,10 +166,8 @@ func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
 		return run, errNoRoom
 	}
 	for {
-		select {
-		case <-c.stopping:
+		if c.isStopping() {
 			return run, fmt.Errorf("reading topic %q, partition %d, ended: %w", c.topic, c.partition, c.why)
-		default:
 		}
 		c.mu.Lock()
 		ds, pause := c.take(cap(run) - len(run))
@@ -199,7 +212,7 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 		n := min(most, len(c.back))
 		for _, d := range c.back[:n] {
 			if c.progress.out(d.seq) { // else it was finished after all
-				ds = append(ds, delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: d.again + 1, err: d.err})
+				ds = append(ds, delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: d.again + 1, doubtful: d.doubtful, err: d.err})
 			}
 		}
 		c.back = append(c.back[:0], c.back[n:]...)
@@ -225,7 +238,8 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 		size := sizeOf(m)
 		c.waiting -= size
 		c.flying += size
-		out = append(out, delivery{claim: c, msg: m, size: size, seq: p.give(m.Offset + 1)})
+		seq := p.give(m.Offset + 1)
+		out = append(out, delivery{claim: c, msg: m, size: size, seq: seq, doubtful: seq < c.doubtful})
 	}
 	if c.head == len(c.queue) {
 		c.queue, c.head = c.queue[:0], 0
@@ -297,12 +311,15 @@ func (c *claim) finish(rs []adapters.Record) uint64 {
 	return p.base - c.committed
 }
 
-// commit notes that everything before number n is committed, as offset.
-func (c *claim) commit(n uint64, offset int64) {
+// commit notes what is committed.
+func (c *claim) commit(to mark) {
 	c.mu.Lock()
-	c.fresh = false
-	if n > c.committed {
-		c.committed, c.offset = n, offset
+	c.note = to.note
+	if c.stage == inherited {
+		c.stage = owned
+	}
+	if to.n > c.committed {
+		c.committed, c.offset = to.n, to.offset
 	}
 	past := c.restartAt > 0 && c.offset >= c.restartAt
 	c.mu.Unlock()
@@ -312,12 +329,47 @@ func (c *claim) commit(n uint64, offset int64) {
 	}
 }
 
+// A mark is what is committed of a claim: everything before number n, as an offset, with a note.
+type mark struct {
+	n      uint64
+	offset int64
+	note   string
+}
+
 // uncommitted gives what may be committed, false if that is nothing new.
-func (c *claim) uncommitted() (n uint64, offset int64, ok bool) {
+func (c *claim) uncommitted() (mark, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	to := c.finished()
+	switch c.stage {
+	case arrived:
+		return to, false
+	case inherited:
+		return to, true
+	case leaving:
+		return to, to.n > c.committed || to.note != c.note
+	case owned:
+	}
+	return to, to.n > c.committed
+}
+
+// finished is what is finished.
+func (c *claim) finished() mark {
 	p := &c.progress
-	return p.base, p.mark, p.base > c.committed || c.fresh
+	return mark{p.base, p.mark, noteOf(c.outBehind(p.base))}
+}
+
+// outBehind is how many messages behind a finished prefix the next owner has to take for delivered: what the window
+// lets out until the next commit, or what is left; and what the owner before has left.
+func (c *claim) outBehind(base uint64) uint64 {
+	out := uint64(c.conf.Window) //nolint:gosec // It is positive.
+	if c.stage == leaving {
+		out = c.progress.next - base
+	}
+	if c.doubtful > base {
+		out = max(out, c.doubtful-base)
+	}
+	return out
 }
 
 // Return is documented at adapters.Claim. While the claim reads on, the whole partition pauses: 1 ms, twice
@@ -326,10 +378,8 @@ func (c *claim) uncommitted() (n uint64, offset int64, ok bool) {
 func (c *claim) Return(rs []adapters.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.stopping:
+	if c.isStopping() {
 		return // not finished: they come again
-	default:
 	}
 	for i := range rs {
 		if d, ok := c.mine(&rs[i]); ok {
@@ -362,22 +412,23 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// endOf is the offset behind the last of records that are out.
-func (c *claim) endOf(rs []adapters.Record) int64 {
+// markOf is the mark behind the last of records that are out.
+func (c *claim) markOf(rs []adapters.Record) mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d, ok := c.mine(&rs[len(rs)-1])
 	if !ok {
-		return c.progress.mark
+		return c.finished()
 	}
-	return c.progress.end[d.seq%uint64(len(c.progress.end))]
+	n := d.seq + 1
+	return mark{n, c.progress.end[d.seq%uint64(len(c.progress.end))], noteOf(c.outBehind(n))}
 }
 
 // finishCommitted finishes records that a transaction has committed.
 func (c *claim) finishCommitted(rs []adapters.Record) {
 	c.mu.Lock()
 	c.finish(rs)
-	n, offset := c.progress.base, c.progress.mark
+	to := c.finished()
 	c.mu.Unlock()
-	c.commit(n, offset)
+	c.commit(to)
 }

@@ -67,9 +67,8 @@ func (m *member) commit(claims ...*claim) error {
 		return nil
 	}
 	type upTo struct {
-		claim  *claim
-		n      uint64
-		offset int64
+		claim *claim
+		mark  mark
 	}
 	var todo []upTo
 	req := sarama.NewOffsetCommitRequest(m.client.Config(), m.conf.Group)
@@ -78,9 +77,9 @@ func (m *member) commit(claims ...*claim) error {
 		req.GroupInstanceId = &m.conf.Instance
 	}
 	for _, c := range claims {
-		if n, offset, ok := c.uncommitted(); ok && !c.isLost() {
-			todo = append(todo, upTo{c, n, offset})
-			req.AddBlockWithLeaderEpoch(c.topic, c.partition, offset, -1, 0, "")
+		if to, ok := c.uncommitted(); ok && !c.isLost() {
+			todo = append(todo, upTo{c, to})
+			req.AddBlockWithLeaderEpoch(c.topic, c.partition, to.offset, -1, 0, to.note)
 		}
 	}
 	if len(todo) == 0 {
@@ -111,7 +110,7 @@ func (m *member) commit(claims ...*claim) error {
 		case !errors.Is(kerr, sarama.ErrNoError):
 			errs = append(errs, m.notCommitted(u.claim, kerr))
 		default:
-			u.claim.commit(u.n, u.offset)
+			u.claim.commit(u.mark)
 		}
 	}
 	if len(errs) == 0 {

@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"time"
+
+	"github.com/leat-go/leat/adapters"
 )
 
 // A claimContext is the context of a claim: it ends, with a cause, when ownership is lost.
@@ -51,4 +53,12 @@ func TimestampFromCtx(ctx context.Context) (time.Time, bool) {
 func KeyFromCtx(ctx context.Context) (string, bool) {
 	v, ok := ctx.Value(recordKey{}).(string)
 	return v, ok
+}
+
+// RedeliveredFromCtx reports that a delivered message may have been delivered before: it was nacked, or an owner of its
+// partition ended without committing what it had finished, and it lies within that owner's window. What is not so
+// marked was delivered to nobody before, as long as all members of the group are of this package.
+func RedeliveredFromCtx(ctx context.Context) bool {
+	v, _ := ctx.Value(adapters.RedeliveredKey{}).(bool)
+	return v
 }

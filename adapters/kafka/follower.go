@@ -225,9 +225,9 @@ func (f *follower) trouble(c *claim, err error) {
 
 // finished lets the window move on: there is nothing to commit.
 func (f *follower) finished(c *claim, _ uint64) {
-	n, offset, _ := c.uncommitted()
-	c.commit(n, offset)
-	f.passed(c, offset)
+	to, _ := c.uncommitted()
+	c.commit(to)
+	f.passed(c, to.offset)
 }
 
 // passed notes where a claim has got to, and reports whether it is caught up.

@@ -194,8 +194,8 @@ func TestLostAnswer(t *testing.T) {
 				t.Errorf("%d messages are there, want 10", len(all))
 			}
 			for _, h := range both {
-				if n, _, _ := h.claim.uncommitted(); n != 5 {
-					t.Errorf("%d records of partition %d are finished", n, h.claim.partition)
+				if to, _ := h.claim.uncommitted(); to.n != 5 {
+					t.Errorf("%d records of partition %d are finished", to.n, h.claim.partition)
 				}
 			}
 		})

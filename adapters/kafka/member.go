@@ -253,16 +253,14 @@ func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
 
 // ConsumeClaim has a partition worked on until it is another's, or the member ends.
 func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerGroupClaim) error {
-	from, fresh := kc.InitialOffset(), false
+	from := kc.InitialOffset()
 	if from < 0 { // nothing is committed: it is the name of an offset
 		var err error
 		if from, err = m.client.GetOffset(kc.Topic(), kc.Partition(), from); err != nil {
 			return fmt.Errorf("asking where topic %q, partition %d begins: %w", kc.Topic(), kc.Partition(), err)
 		}
-		fresh = m.conf.Start == Newest
 	}
 	c := newClaim(m.ctx, m.conf, m, groupSource{kc}, kc.Topic(), kc.Partition(), from)
-	c.fresh = fresh
 	r := m.enter(c)
 	if r == nil {
 		return nil
@@ -278,12 +276,10 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 		c.intake()
 		c.stop(fmt.Errorf("%w: %w", channel.ErrStopped, errRevoked))
 	}()
-	if fresh {
-		if err := m.settleStart(c); err != nil {
-			m.leave(c)
-			unwatch()
-			return err
-		}
+	if err := m.takeOver(c); err != nil {
+		m.leave(c)
+		unwatch()
+		return err
 	}
 	worked := make(chan struct{})
 	r.active.Go(func() { // an own that outstays its time holds up neither the session nor the group

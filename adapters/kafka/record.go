@@ -15,14 +15,15 @@ import (
 // A delivery is one record while a claim has it. It is its own channel.Headers: names and values become
 // strings when somebody asks for them.
 type delivery struct {
-	claim *claim
-	msg   *sarama.ConsumerMessage
-	seq   uint64 // its place among what the claim gave out
-	size  int    // bytes that count against the window
-	again int
-	key   string
-	id    string
-	err   error
+	claim    *claim
+	msg      *sarama.ConsumerMessage
+	seq      uint64 // its place among what the claim gave out
+	size     int    // bytes that count against the window
+	again    int
+	doubtful bool // an owner before may have delivered it
+	key      string
+	id       string
+	err      error
 }
 
 var _ channel.Headers = (*delivery)(nil)
@@ -205,6 +206,6 @@ func reserved(name []byte) bool {
 // record gives the delivery as a claim hands it over.
 func (d *delivery) record() adapters.Record {
 	return adapters.Record{
-		ID: d.id, Key: d.key, Payload: d.msg.Value, Headers: d, Native: d, Again: d.again, Err: d.err,
+		ID: d.id, Key: d.key, Payload: d.msg.Value, Headers: d, Native: d, Again: d.again, Doubtful: d.doubtful, Err: d.err,
 	}
 }

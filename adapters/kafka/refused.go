@@ -28,7 +28,8 @@ func (c *claim) takeRefused() []delivery {
 	c.refused = nil
 	m := &sarama.ConsumerMessage{Topic: c.topic, Partition: c.partition, Offset: r.from}
 	c.flying += recordOverhead
-	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: c.progress.give(r.end), err: r.err}}
+	seq := c.progress.give(r.end)
+	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: seq, doubtful: seq < c.doubtful, err: r.err}}
 }
 
 // isRefusal reports whether a fetch failed for what it brought.

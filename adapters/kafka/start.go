@@ -9,24 +9,6 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// Where a group begins that has committed nothing. "The newest message" is another one at every asking: a group that
-// begins there has that committed before anything is read, or whoever owns the partition next would begin behind
-// what has come meanwhile, and nobody would miss it.
-
-// settleStart commits where a claim begins.
-func (m *member) settleStart(c *claim) error {
-	until := time.Now().Add(m.conf.SessionTimeout)
-	for n := 1; ; n++ {
-		err := m.commit(c)
-		if err == nil {
-			return nil
-		}
-		if c.isLost() || time.Now().After(until) || !sleep(c.ctx, pause(20*time.Millisecond, 500*time.Millisecond, n)) {
-			return fmt.Errorf("committing where group %q begins: %w", m.conf.Group, err)
-		}
-	}
-}
-
 // beginNow commits, for a group without members, that it begins at the ends of a topic's partitions, but for those
 // where it has begun. The members of one that has any do so themselves.
 func (s *Subscriber) beginNow(ctx context.Context, topic string) error {
@@ -57,16 +39,9 @@ func (c *SubscriberConfig) beginNow(client sarama.Client, topic string) error {
 	if err != nil {
 		return err //nolint:wrapcheck // The caller says what was being done.
 	}
-	broker, err := client.Coordinator(c.Group)
+	committed, err := fetchCommitted(client, c.Group, map[string][]int32{topic: partitions})
 	if err != nil {
-		return err //nolint:wrapcheck // As above.
-	}
-	committed, err := broker.FetchOffset(sarama.NewOffsetFetchRequest(client.Config().Version, c.Group, map[string][]int32{topic: partitions}))
-	if err != nil {
-		return err //nolint:wrapcheck // As above.
-	}
-	if kerr := committed.GroupError(); !errors.Is(kerr, sarama.ErrNoError) && !errors.Is(kerr, sarama.ErrGroupIDNotFound) {
-		return kerr //nolint:wrapcheck // As above.
+		return err
 	}
 	req := sarama.NewOffsetCommitRequest(client.Config(), c.Group)
 	req.ConsumerGroupGeneration = sarama.GroupGenerationUndefined
@@ -89,6 +64,10 @@ func (c *SubscriberConfig) beginNow(client sarama.Client, topic string) error {
 	}
 	if nothing {
 		return nil
+	}
+	broker, err := client.Coordinator(c.Group)
+	if err != nil {
+		return err //nolint:wrapcheck // As above.
 	}
 	resp, err := broker.CommitOffset(req)
 	if err != nil {

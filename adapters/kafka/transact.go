@@ -103,7 +103,7 @@ type stake struct {
 	session  sarama.ConsumerGroupSession
 	finished []adapters.Finished
 	claims   []*claim
-	ends     []int64 // the offset behind each claim's records
+	marks    []mark // behind each claim's records
 }
 
 var errForeignClaim = errors.New("claim is not of a Kafka consumer group: give the flow a Subscriber of this package, with a group")
@@ -142,7 +142,7 @@ func stakesOf(finished []adapters.Finished) (stakes []*stake, err error) {
 		}
 		x.finished = append(x.finished, f)
 		x.claims = append(x.claims, c)
-		x.ends = append(x.ends, c.endOf(f.Records))
+		x.marks = append(x.marks, c.markOf(f.Records))
 	}
 	return stakes, nil
 }
@@ -150,7 +150,9 @@ func stakesOf(finished []adapters.Finished) (stakes []*stake, err error) {
 func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	all := map[string][]*sarama.PartitionOffsetMetadata{}
 	for i, c := range x.claims {
-		all[c.topic] = append(all[c.topic], &sarama.PartitionOffsetMetadata{Partition: c.partition, Offset: x.ends[i], LeaderEpoch: -1})
+		all[c.topic] = append(all[c.topic], &sarama.PartitionOffsetMetadata{
+			Partition: c.partition, Offset: x.marks[i].offset, LeaderEpoch: -1, Metadata: &x.marks[i].note,
+		})
 	}
 	return all
 }
@@ -406,7 +408,7 @@ func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) 
 				continue
 			}
 			judged = true
-			committed = committed && offsets[i] >= x.ends[i]
+			committed = committed && offsets[i] >= x.marks[i].offset
 		}
 	}
 	if !judged && len(stakes) > 0 {
@@ -424,22 +426,15 @@ func (t *transactions) offsets(x *stake) ([]int64, error) {
 	for _, c := range x.claims {
 		topics[c.topic] = append(topics[c.topic], c.partition)
 	}
-	broker, err := t.client.Coordinator(x.member.conf.Group)
+	resp, err := fetchCommitted(t.client, x.member.conf.Group, topics)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // Nobody sees it.
-	}
-	req := sarama.NewOffsetFetchRequest(t.client.Config().Version, x.member.conf.Group, topics)
-	req.RequireStable = true
-	resp, err := broker.FetchOffset(req)
-	if err != nil {
-		_ = t.client.RefreshCoordinator(x.member.conf.Group)
-		return nil, err //nolint:wrapcheck // As above.
+		return nil, err
 	}
 	all := make([]int64, len(x.claims))
 	for i, c := range x.claims {
 		b := resp.GetBlock(c.topic, c.partition)
 		if b == nil || !errors.Is(b.Err, sarama.ErrNoError) {
-			return nil, fmt.Errorf("offset of %s: %w", place(c.topic, c.partition, x.ends[i]), sarama.ErrUnstableOffsetCommit)
+			return nil, fmt.Errorf("offset of %s: %w", place(c.topic, c.partition, x.marks[i].offset), sarama.ErrUnstableOffsetCommit)
 		}
 		all[i] = b.Offset
 	}

@@ -3,6 +3,8 @@ package memory
 import (
 	"context"
 	"sync"
+
+	"github.com/leat-go/leat/adapters"
 )
 
 // messageContext is the context of one delivery to a plain subscriber: the subscription's, until the
@@ -61,8 +63,11 @@ func (c *messageContext) Err() error {
 
 // Value gives the subscription's values.
 func (c *messageContext) Value(key any) any {
-	if key == (againKey{}) {
+	switch key {
+	case againKey{}:
 		return c.again
+	case adapters.RedeliveredKey{}:
+		return c.again > 0
 	}
 	c.mu.Lock()
 	full := c.full

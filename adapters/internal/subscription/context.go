@@ -3,6 +3,8 @@ package subscription
 import (
 	"context"
 	"sync"
+
+	"github.com/leat-go/leat/adapters"
 )
 
 // messageContext is the context of one delivery: the record's, or else the claim's, until the message is
@@ -15,6 +17,7 @@ type messageContext struct {
 	subscription context.Context //nolint:containedctx // For its values; it never ends.
 	native       any             // may answer for values of its own
 	again        int
+	doubtful     bool
 
 	mu     sync.Mutex
 	ended  bool
@@ -63,8 +66,11 @@ func (c *messageContext) Err() error {
 
 // Value gives the values of the native record, then of the record's context, then of the subscription's.
 func (c *messageContext) Value(key any) any {
-	if key == (againKey{}) {
+	switch key {
+	case againKey{}:
 		return c.again
+	case adapters.RedeliveredKey{}:
+		return c.again > 0 || c.doubtful
 	}
 	if n, ok := c.native.(interface{ Value(key any) any }); ok {
 		if v := n.Value(key); v != nil {

@@ -84,7 +84,7 @@ func (w *worker) deliver(again int) fate {
 		ctx.end(nil)
 		return back
 	}
-	if told := w.Events.Redelivered; again > 0 && told != nil {
+	if told := w.Events.Redelivered; told != nil && (again > 0 || w.rec.Doubtful) {
 		told(w.claim, &w.rec)
 	}
 	select {
@@ -101,7 +101,7 @@ func (w *worker) deliver(again int) fate {
 
 // context makes that of one attempt.
 func (w *worker) context(again int) *messageContext {
-	ctx := &messageContext{Context: w.rec.Context, subscription: w.values, native: w.rec.Native, again: again}
+	ctx := &messageContext{Context: w.rec.Context, subscription: w.values, native: w.rec.Native, again: again, doubtful: w.rec.Doubtful}
 	if ctx.Context == nil {
 		ctx.Context = w.claim.Context()
 	}

@@ -152,6 +152,22 @@ func (p *place) book(lines []string) (repeats int) {
 	return repeats
 }
 
+// redelivered counts the effects that were told as redelivered, and gives the lines of repeats that were not.
+func redelivered(lines []string) (told int, untold []string) {
+	seen := map[string]bool{}
+	for _, l := range lines {
+		f := strings.Fields(l)
+		switch {
+		case f[3] == "true":
+			told++
+		case seen[f[0]]:
+			untold = append(untold, l)
+		}
+		seen[f[0]] = true
+	}
+	return told, untold
+}
+
 // left is how many messages of the topic the group has not committed.
 func (p *place) left(t *testing.T) (n int64) {
 	t.Helper()

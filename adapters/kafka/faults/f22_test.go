@@ -10,7 +10,7 @@ import (
 )
 
 // F22: a rolling restart under load. Every process finishes what it has in flight, so nothing is repeated,
-// nothing is lost, and nothing healthy is dead.
+// nothing is told as redelivered, nothing is lost, and nothing healthy is dead.
 func TestF22(t *testing.T) {
 	_, seed := random(t)
 	addr := kafkatest.Shared(t).Addr()
@@ -47,8 +47,12 @@ func TestF22(t *testing.T) {
 	for _, c := range group {
 		c.stop(t)
 	}
-	if repeats := p.book(p.effects(t)); repeats != 0 {
+	lines := p.effects(t)
+	if repeats := p.book(lines); repeats != 0 {
 		t.Errorf("%d effects were repeated", repeats)
+	}
+	if told, _ := redelivered(lines); told != 0 {
+		t.Errorf("%d were told as redelivered", told)
 	}
 	if left := p.left(t); left != 0 {
 		t.Errorf("%d messages are left", left)

@@ -114,12 +114,13 @@ func (j job) flow() (*flow.Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flow.New("effects", flow.Step("note", in, endpoint.Do(func(ctx context.Context, p parcel) error {
-		if ctx.Err() != nil {
+	return flow.New("effects", flow.Step("note", in, endpoint.DoMessage(func(m channel.Message[parcel]) error {
+		if ctx := m.Context(); ctx.Err() != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "a context had ended:", context.Cause(ctx))
 		}
 		work()
-		_, err := fmt.Fprintf(file, "%s %s %d\n", p.ID, p.Key, p.N) // one write: whole lines, whoever else writes
+		p := m.Body
+		_, err := fmt.Fprintf(file, "%s %s %d %t\n", p.ID, p.Key, p.N, m.Redelivered()) // one write: whole lines, whoever else writes
 		return err
 	})), policy, flow.Group(j.Group), flow.Workers(workers))
 }

@@ -1,0 +1,87 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+// An owner that is expelled leaves its window in doubt, one that lets go what it has not finished, one that has finished
+// everything nothing. Breaks if a commit does not say what is out, or an owner forgets what it has inherited.
+func TestDoubtful(t *testing.T) {
+	c := newCrowd(t, kafkatest.Shared(t).Addr(), 1)
+	all := ids("m", 20)
+	c.publish(all...)
+	const window = 8
+	// own is an owner of the partition, by a name that expels the one before. It gets so many records, finishes the
+	// first of them, and works until it is told to let go, or is expelled.
+	type owner struct {
+		got   []adapters.Record
+		leave func()
+	}
+	own := func(get, finish int) *owner {
+		t.Helper()
+		s, err := NewSubscriber(SubscriberConfig{
+			Cluster: Cluster{Brokers: []string{c.addr}}, Group: c.topic, Instance: "x", Window: window, Order: adapters.Unordered,
+			HeartbeatInterval: 50 * time.Millisecond, DrainTimeout: 100 * time.Millisecond, CommitInterval: 10 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, has, ended := &owner{}, make(chan struct{}), make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(ended)
+			_ = s.Claim(ctx, []string{c.topic}, func(x adapters.Claim) {
+				for len(o.got) < get {
+					run, err := x.Next(make([]adapters.Record, 0, get-len(o.got)))
+					if err != nil {
+						t.Error(err)
+						break
+					}
+					o.got = append(o.got, run...)
+					x.Finish(o.got[min(len(o.got)-len(run), finish):min(len(o.got), finish)])
+				}
+				c.until("what is finished is committed", func() bool {
+					to, more := x.(*claim).uncommitted()
+					return !more && to.n == uint64(finish)
+				})
+				close(has)
+				select {
+				case <-ctx.Done():
+				case <-x.Context().Done():
+				}
+			})
+		}()
+		o.leave = func() { cancel(); <-ended; _ = s.Close() }
+		t.Cleanup(o.leave)
+		<-has
+		return o
+	}
+	is := func(o *owner, first, doubtful int) {
+		t.Helper()
+		for i := range o.got {
+			if r := &o.got[i]; r.ID != fmt.Sprint("m-", first+i) || r.Doubtful != (i < doubtful) || r.Redelivered() != r.Doubtful {
+				t.Errorf("number %d is %s, doubtful: %v; want m-%d, and the first %d doubtful", i, r.ID, r.Doubtful, first+i, doubtful)
+			}
+		}
+	}
+	is(own(window, 3), 0, 0)  // m-0 to m-7, to m-2 finished; m-8 to m-10 may be out; then it is expelled
+	second := own(window, 2)  // from m-3: as many as the first could have had
+	is(second, 3, window)     //
+	third := own(window+2, 4) // from m-5, for the second was expelled, too
+	is(third, 5, window)      //
+	third.leave()             // it lets go: m-9 to m-14 are not finished, and nothing else is out
+	fourth := own(window, 6)  //
+	is(fourth, 9, 6)          //
+	fourth.leave()            // m-15 and m-16 are not finished
+	fifth := own(5, 5)        // from m-15
+	is(fifth, 15, 2)          //
+	fifth.leave()             // all is finished
+	c.publish("m-20", "m-21") //
+	is(own(2, 0), 20, 0)      //
+}
