@@ -75,6 +75,8 @@ type Record struct {
 	// Doubtful says that somebody who owned the message before may have been given it: an owner that ended without a
 	// word of what it had finished.
 	Doubtful bool
+	// Unseen is set on a record that is returned by whoever has shown it to nobody: it does not count as delivered.
+	Unseen bool
 	// Err is why this is no message: a limit, a forged header, bytes that nobody can read. What could be
 	// had of it is in the other fields. Nobody decodes it: it goes to the dead letter as it is.
 	Err error

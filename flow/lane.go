@@ -53,6 +53,7 @@ type lane struct {
 type shared struct {
 	left int
 	back bool
+	seen bool
 }
 
 func (h *Handle) lane(c adapters.Claim, ins []*inlet, order adapters.Order) *lane {
@@ -324,6 +325,7 @@ func (l *lane) over1(w *work, back bool) {
 	l.flight--
 	k, keyed := l.keyOf(w)
 	held, rec, group := w.holds, w.rec, w.shared
+	seen := w.tries > 0 || w.err != nil
 	clean := !back && !w.buried && w.res.Outcome() != channel.Dropped
 	if back {
 		w.spoil()
@@ -337,13 +339,15 @@ func (l *lane) over1(w *work, back bool) {
 	if group != nil {
 		group.left--
 		group.back = group.back || back
-		back = group.back
+		group.seen = group.seen || seen
+		back, seen = group.back, group.seen
 	}
 	switch {
 	case l.claim == nil:
 		l.ended(rec.Key, clean)
 	case group != nil && group.left > 0:
 	case back:
+		rec.Unseen = !seen
 		l.returned = append(l.returned, rec)
 	default:
 		l.finished = append(l.finished, rec)

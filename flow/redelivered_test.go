@@ -3,8 +3,10 @@ package flow_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -62,6 +64,48 @@ func TestRedelivered(t *testing.T) {
 		}
 		if fmt.Sprint(seen) != fmt.Sprint(want) {
 			t.Errorf("redelivered are %v, want %v", seen, want)
+		}
+	})
+}
+
+// A noting claim notes of what is returned whether it is said to be shown to nobody.
+type noting struct{ *script }
+
+func (s noting) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
+	own(&notingClaim{scriptedClaim{s.script, context.WithoutCancel(ctx), ctx, topics[0]}})
+	return nil
+}
+
+type notingClaim struct{ scriptedClaim }
+
+func (c *notingClaim) Return(rs []adapters.Record) {
+	for _, r := range rs {
+		c.script.add(fmt.Sprintf("%s unseen: %v", r.ID, r.Unseen))
+	}
+}
+
+// What is returned says whether a step has seen it: what failed has been seen, what waited behind it, or behind a pause,
+// has not. Breaks if all of it counts as delivered.
+func TestReturnedUnseen(t *testing.T) {
+	const in channel.Topic[string] = "in"
+	synctest.Test(t, func(t *testing.T) {
+		s := noting{newScript()}
+		f := mustNew(t, "f", flow.Step("s", in, endpoint.Do(func(context.Context, string) error { return errFlaky })),
+			flow.Policy{Backoff: flow.Fixed(time.Hour), DeadLetter: dead})
+		h := must(f.Start(t.Context(), (&memory.Broker{}).Publisher(), s))(t)
+		s.give("in", adapters.Record{ID: "failed", Key: "k", Payload: []byte(`""`)}, adapters.Record{ID: "behind", Key: "k", Payload: []byte(`""`)})
+		synctest.Wait()
+		if err := h.Pause("s"); err != nil {
+			t.Fatal(err)
+		}
+		s.give("in", adapters.Record{ID: "paused", Payload: []byte(`""`)})
+		synctest.Wait()
+		h.Stop()
+		<-h.Done()
+		got := s.read()
+		slices.Sort(got)
+		if want := []string{"behind unseen: true", "failed unseen: false", "paused unseen: true"}; !slices.Equal(got, want) {
+			t.Errorf("returned are %v, want %v", got, want)
 		}
 	})
 }

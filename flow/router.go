@@ -120,9 +120,8 @@ func (t *telemetry) messageWork(in *inlet, m *message.Message) *work {
 	}
 	a := channel.Arrival{
 		Context: m.Context(), Topic: in.topic, Scope: in.step.scope, ID: m.UUID, Key: m.Metadata[channel.HeaderKey],
-		Headers: channel.Metadata(m.Metadata), Codecs: t.flow.codecs, Payload: m.Payload,
+		Headers: channel.Metadata(m.Metadata), Codecs: t.flow.codecs, Payload: m.Payload, Redelivered: redelivered(m),
 	}
-	a.Redelivered, _ = m.Context().Value(adapters.RedeliveredKey{}).(bool)
 	w := t.newWork(in, &a)
 	w.native = m
 	return w

@@ -87,6 +87,12 @@ func (c *channelClaim) Return(rs []adapters.Record) {
 func record(m *message.Message) adapters.Record {
 	return adapters.Record{
 		Context: m.Context(), ID: m.UUID, Key: m.Metadata[channel.HeaderKey], Payload: m.Payload,
-		Headers: channel.Metadata(m.Metadata), Native: m,
+		Headers: channel.Metadata(m.Metadata), Native: m, Doubtful: redelivered(m),
 	}
+}
+
+// redelivered reports what a message's context says of it.
+func redelivered(m *message.Message) bool {
+	is, _ := m.Context().Value(adapters.RedeliveredKey{}).(bool)
+	return is
 }

@@ -47,13 +47,14 @@ type claim struct {
 	offset    int64
 	note      string // its metadata: see handover.go
 	stage     stage
-	doubtful  uint64    // so many of the first may have been delivered before
-	oldest    time.Time // when the oldest that is not finished was given out, about
-	position  int64     // the offset behind what was queued last
-	refused   *refusal  // what comes after the queue, and nothing after it
-	restartAt int64     // the offset behind that; 0: none
-	held      bool      // paused for that
-	suspect   bool      // the member's: it is being looked into
+	doubtful  uint64              // so many of the first may have been delivered before
+	unseen    map[uint64]struct{} // returned by who has shown them to nobody; nil: none
+	oldest    time.Time           // when the oldest that is not finished was given out, about
+	position  int64               // the offset behind what was queued last
+	refused   *refusal            // what comes after the queue, and nothing after it
+	restartAt int64               // the offset behind that; 0: none
+	held      bool                // paused for that
+	suspect   bool                // the member's: it is being looked into
 }
 
 // An owner is the member or the follower that a claim belongs to.
@@ -131,7 +132,7 @@ func (c *claim) settleUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer.Stop()
-	if c.stage == owned {
+	if c.stage != arrived {
 		c.stage = leaving
 	}
 }
@@ -211,9 +212,16 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 		}
 		n := min(most, len(c.back))
 		for _, d := range c.back[:n] {
-			if c.progress.out(d.seq) { // else it was finished after all
-				ds = append(ds, delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: d.again + 1, doubtful: d.doubtful, err: d.err})
+			if !c.progress.out(d.seq) { // it was finished after all
+				continue
 			}
+			again := d.again
+			if _, unseen := c.unseen[d.seq]; unseen {
+				delete(c.unseen, d.seq)
+			} else {
+				again++
+			}
+			ds = append(ds, delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: again, doubtful: d.doubtful, err: d.err})
 		}
 		c.back = append(c.back[:0], c.back[n:]...)
 		return ds, time.Nanosecond // if none is left, look again
@@ -329,6 +337,16 @@ func (c *claim) commit(to mark) {
 	}
 }
 
+// seenBehind is how many messages lie between a finished prefix and the last that was delivered and is not finished.
+func (c *claim) seenBehind(base uint64) uint64 {
+	for n := c.progress.next; n > base; n-- {
+		if _, unseen := c.unseen[n-1]; !unseen && c.progress.out(n-1) {
+			return n - base
+		}
+	}
+	return 0
+}
+
 // A mark is what is committed of a claim: everything before number n, as an offset, with a note.
 type mark struct {
 	n      uint64
@@ -364,7 +382,7 @@ func (c *claim) finished() mark {
 func (c *claim) outBehind(base uint64) uint64 {
 	out := uint64(c.conf.Window) //nolint:gosec // It is positive.
 	if c.stage == leaving {
-		out = c.progress.next - base
+		out = c.seenBehind(base)
 	}
 	if c.doubtful > base {
 		out = max(out, c.doubtful-base)
@@ -378,13 +396,24 @@ func (c *claim) outBehind(base uint64) uint64 {
 func (c *claim) Return(rs []adapters.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isStopping() {
-		return // not finished: they come again
-	}
+	stopping := c.isStopping() // then they are not finished, and come again
 	for i := range rs {
-		if d, ok := c.mine(&rs[i]); ok {
+		d, ok := c.mine(&rs[i])
+		if !ok {
+			continue
+		}
+		if rs[i].Unseen {
+			if c.unseen == nil {
+				c.unseen = map[uint64]struct{}{}
+			}
+			c.unseen[d.seq] = struct{}{}
+		}
+		if !stopping {
 			c.giveBack(d)
 		}
+	}
+	if stopping {
+		return
 	}
 	c.backs++
 	c.due = time.Now().Add(pause(time.Millisecond, time.Second, c.backs))

@@ -10,20 +10,20 @@ import (
 	"github.com/leat-go/leat/internal/kafkatest"
 )
 
-// An owner that is expelled leaves its window in doubt, one that lets go what it has not finished, one that has finished
-// everything nothing. Breaks if a commit does not say what is out, or an owner forgets what it has inherited.
+// An owner that is expelled leaves its window in doubt, one that lets go what it has shown and not finished, one that has
+// finished everything nothing. Breaks if a commit does not say what is out, or an owner forgets what it has inherited.
 func TestDoubtful(t *testing.T) {
 	c := newCrowd(t, kafkatest.Shared(t).Addr(), 1)
 	all := ids("m", 20)
 	c.publish(all...)
 	const window = 8
 	// own is an owner of the partition, by a name that expels the one before. It gets so many records, finishes the
-	// first of them, and works until it is told to let go, or is expelled.
+	// first of them, works until it is told to let go, or is expelled, and returns the last as unseen.
 	type owner struct {
 		got   []adapters.Record
 		leave func()
 	}
-	own := func(get, finish int) *owner {
+	own := func(get, finish, unseen int) *owner {
 		t.Helper()
 		s, err := NewSubscriber(SubscriberConfig{
 			Cluster: Cluster{Brokers: []string{c.addr}}, Group: c.topic, Instance: "x", Window: window, Order: adapters.Unordered,
@@ -55,6 +55,11 @@ func TestDoubtful(t *testing.T) {
 				case <-ctx.Done():
 				case <-x.Context().Done():
 				}
+				rest := o.got[len(o.got)-unseen:]
+				for i := range rest {
+					rest[i].Unseen = true
+				}
+				x.Return(rest)
 			})
 		}()
 		o.leave = func() { cancel(); <-ended; _ = s.Close() }
@@ -70,18 +75,21 @@ func TestDoubtful(t *testing.T) {
 			}
 		}
 	}
-	is(own(window, 3), 0, 0)  // m-0 to m-7, to m-2 finished; m-8 to m-10 may be out; then it is expelled
-	second := own(window, 2)  // from m-3: as many as the first could have had
-	is(second, 3, window)     //
-	third := own(window+2, 4) // from m-5, for the second was expelled, too
-	is(third, 5, window)      //
-	third.leave()             // it lets go: m-9 to m-14 are not finished, and nothing else is out
-	fourth := own(window, 6)  //
-	is(fourth, 9, 6)          //
-	fourth.leave()            // m-15 and m-16 are not finished
-	fifth := own(5, 5)        // from m-15
-	is(fifth, 15, 2)          //
-	fifth.leave()             // all is finished
-	c.publish("m-20", "m-21") //
-	is(own(2, 0), 20, 0)      //
+	is(own(window, 3, 0), 0, 0) // m-0 to m-7, to m-2 finished; m-8 to m-10 may be out; then it is expelled
+	second := own(window, 2, 0) // from m-3: as many as the first could have had
+	is(second, 3, window)
+	third := own(window+2, 4, 0) // from m-5, for the second was expelled, too
+	is(third, 5, window)
+	third.leave() // it lets go: m-9 to m-14 are not finished, and nothing else is out
+	fourth := own(window, 6, 0)
+	is(fourth, 9, 6)
+	fourth.leave() // m-15 and m-16 are not finished
+	fifth := own(5, 5, 0)
+	is(fifth, 15, 2)
+	fifth.leave() // all is finished
+	c.publish("m-20", "m-21", "m-22")
+	sixth := own(3, 0, 2)
+	is(sixth, 20, 0)
+	sixth.leave() // nobody has seen m-21 and m-22
+	is(own(3, 0, 0), 20, 1)
 }

@@ -163,7 +163,12 @@ func (c *claim) settle(rs []adapters.Record, f fate) {
 	t := c.group.topic
 	t.mu.Lock()
 	for i := range rs {
-		if d, ok := rs[i].Native.(*delivery); ok && c.has(d, rs[i].Again) {
+		d, ok := rs[i].Native.(*delivery)
+		switch {
+		case !ok || !c.has(d, rs[i].Again):
+		case f != acked && rs[i].Unseen:
+			c.member.settle(d, unoffered)
+		default:
 			c.member.settle(d, f)
 		}
 	}

@@ -155,6 +155,10 @@ func TestDrain(t *testing.T) {
 					t.Errorf("finished %v", s.claim.finished)
 				}
 				s.gave(t, "paused.1", "paused.2", "refused.1", "refused.2", "offered.1", "offered.2", "taken.2", "buried.2")
+				slices.Sort(s.claim.unseen)
+				if want := []string{"buried.2", "offered.1", "offered.2", "paused.2", "refused.2", "taken.2"}; !slices.Equal(s.claim.unseen, want) {
+					t.Errorf("unseen are %v, want %v", s.claim.unseen, want)
+				}
 				s.none(t)
 			})
 		})

@@ -41,6 +41,7 @@ type fakeClaim struct {
 	closed   bool
 	finished []string
 	returned []string
+	unseen   []string   // of them, those that are said to be shown to nobody
 	runs     [][]string // of Finish
 	wake     chan struct{}
 	onFinish func()
@@ -125,6 +126,9 @@ func (c *fakeClaim) settled(rs []adapters.Record, to *[]string) {
 	defer c.mu.Unlock()
 	for i := range rs {
 		*to = append(*to, rs[i].ID)
+		if rs[i].Unseen {
+			c.unseen = append(c.unseen, rs[i].ID)
+		}
 	}
 	c.open -= len(rs)
 	c.nudge()

@@ -41,12 +41,20 @@ func (w *worker) run() {
 		w.rec = adapters.Record{}
 	}
 	if w.isEnding() {
-		unsettled = append(unsettled, w.q.rest()...)
+		unsettled = append(unsettled, unseen(w.q.rest())...)
 	}
 	w.giveBack(unsettled)
 	if w.timer != nil {
 		w.timer.Stop()
 	}
+}
+
+// unseen marks records that were offered to nobody.
+func unseen(rs []adapters.Record) []adapters.Record {
+	for i := range rs {
+		rs[i].Unseen = true
+	}
+	return rs
 }
 
 // settle offers the record until it is done with. It gives false when it is to be given back.
@@ -75,6 +83,7 @@ func (w *worker) settle() bool {
 
 // deliver makes one attempt.
 func (w *worker) deliver(again int) fate {
+	w.rec.Unseen = again == w.rec.Again
 	if w.isEnding() {
 		return back
 	}
@@ -84,6 +93,7 @@ func (w *worker) deliver(again int) fate {
 		ctx.end(nil)
 		return back
 	}
+	w.rec.Unseen = false
 	if told := w.Events.Redelivered; told != nil && (again > 0 || w.rec.Doubtful) {
 		told(w.claim, &w.rec)
 	}

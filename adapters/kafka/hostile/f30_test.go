@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -94,6 +95,41 @@ func TestStrangeRecords(t *testing.T) {
 			until(t, 10*time.Second, "the dead letter is there", func() bool { return fake.PartitionInfo(dead, 0).HighWatermark > 0 })
 			until(t, 10*time.Second, "all is committed", func() bool { return left(t, addr, in, in) == 0 })
 			x.check(t, read(t, addr, dead), in)
+		})
+	}
+}
+
+// F16, F17: what comes behind a record that is no message is there within 50 ms, in the middle of many tries: the dead
+// letter is all that it waits for.
+func TestStrangeRecordsHoldNobodyUp(t *testing.T) {
+	const rounds, most = 25, 50 * time.Millisecond
+	addr := kafkatest.Addr(kafkatest.Fake(t, tolerant()))
+	for _, x := range strangers() {
+		if !x.refused {
+			continue
+		}
+		t.Run(x.name, func(t *testing.T) {
+			in, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+			s := subscriber(t, kafka.SubscriberConfig{Cluster: quiet(addr), Group: in, MaxAttempts: 3, DeadLetter: dead})
+			messages, err := s.Subscribe(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			took := make([]time.Duration, rounds)
+			for i := range took {
+				write(t, addr, in, &kgo.Record{Key: []byte("k"), Value: x.value, Headers: x.headers}, &kgo.Record{Key: []byte("k"), Value: []byte("next")})
+				written := time.Now()
+				m := <-messages
+				took[i] = time.Since(written)
+				m.Ack()
+				if string(m.Payload) != "next" {
+					t.Fatalf("%q was delivered", m.Payload)
+				}
+			}
+			slices.Sort(took)
+			if took[rounds/2] > most {
+				t.Errorf("the next message came after %v, want %v at most; all: %v", took[rounds/2], most, took)
+			}
 		})
 	}
 }
