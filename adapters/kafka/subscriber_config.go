@@ -31,7 +31,8 @@ type SubscriberConfig struct {
 	// channel (Subscribe): keys are spread over that many by hash. A flow has its own (flow.Workers). 0: 256.
 	Lanes int
 	// Window is how many messages of a partition may be delivered beyond the last committed one: what is
-	// repeated at most after a crash. 0: 4,096.
+	// repeated at most after a crash. One slow message holds the commit up: the others of its partition go on so far.
+	// 0: 16,384.
 	Window int
 	// WindowBytes is how many bytes of one partition may be in flight, and nearly as many wait to be. 0: 16 MiB.
 	WindowBytes int
@@ -128,7 +129,7 @@ const defaultFetch = 1 << 20
 func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	c.Cluster = c.Cluster.withDefaults()
 	c.Lanes = or(c.Lanes, 256)
-	c.Window = or(c.Window, 4<<10)
+	c.Window = or(c.Window, 16<<10)
 	c.WindowBytes = or(c.WindowBytes, 16<<20)
 	c.CommitInterval = or(c.CommitInterval, 200*time.Millisecond)
 	c.Backoff.Base = or(c.Backoff.Base, 50*time.Millisecond)
@@ -149,7 +150,7 @@ func (c *SubscriberConfig) validate() error {
 	return errors.Join(append(c.Cluster.wrong(),
 		check(c.Order <= adapters.Unordered, "Order is %d: give KeyOrdered, Ordered or Unordered", c.Order),
 		check(c.Lanes > 0 && c.Lanes <= most, "Lanes is %d: give a number up to %d, or 0 for 256", c.Lanes, most),
-		check(c.Window > 0 && c.Window <= most, "Window is %d: give a number of messages up to %d, or 0 for 4096", c.Window, most),
+		check(c.Window > 0 && c.Window <= most, "Window is %d: give a number of messages up to %d, or 0 for 16384", c.Window, most),
 		check(c.WindowBytes > 0, "WindowBytes is %d: give a number of bytes, or 0 for 16 MiB", c.WindowBytes),
 		check(c.CommitInterval > 0, "CommitInterval is %v: give a duration, or 0 for 200ms", c.CommitInterval),
 		check(c.Backoff.Base > 0 && c.Backoff.Base <= c.Backoff.Cap, "Backoff is %v up to %v: give 0 < Base <= Cap, or 0 for 50ms up to 10s", c.Backoff.Base, c.Backoff.Cap),
