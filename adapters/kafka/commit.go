@@ -71,7 +71,7 @@ func (m *member) commit(claims ...*claim) error {
 		mark  mark
 	}
 	var todo []upTo
-	req := sarama.NewOffsetCommitRequest(m.client.Config(), m.conf.Group)
+	req := sarama.NewOffsetCommitRequest(m.desk.Config(), m.conf.Group)
 	req.ConsumerID, req.ConsumerGroupGeneration = session.MemberID(), session.GenerationID()
 	if m.conf.Instance != "" {
 		req.GroupInstanceId = &m.conf.Instance
@@ -85,11 +85,11 @@ func (m *member) commit(claims ...*claim) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	broker, err := m.client.Coordinator(m.conf.Group)
+	broker, err := m.desk.Coordinator(m.conf.Group)
 	if err != nil {
 		return fmt.Errorf("committing offsets: finding the coordinator: %w", err)
 	}
-	// The client says nothing while it waits for a connection, one request of a broker after another.
+	// The client says nothing while it waits for an answer.
 	late := time.AfterFunc(m.conf.Cluster.ReadTimeout, func() {
 		m.health.trouble(part{}, fmt.Errorf("committing offsets: no answer from %s for %v", broker.Addr(), m.conf.Cluster.ReadTimeout))
 	})
@@ -97,7 +97,7 @@ func (m *member) commit(claims ...*claim) error {
 	late.Stop()
 	if err != nil {
 		_ = broker.Close()
-		_ = m.client.RefreshCoordinator(m.conf.Group)
+		_ = m.desk.RefreshCoordinator(m.conf.Group)
 		return fmt.Errorf("committing offsets: %w", err)
 	}
 	var errs []error
@@ -124,7 +124,7 @@ func (m *member) commit(claims ...*claim) error {
 func (m *member) notCommitted(c *claim, err sarama.KError) error {
 	switch {
 	case errors.Is(err, sarama.ErrNotCoordinatorForConsumer), errors.Is(err, sarama.ErrConsumerCoordinatorNotAvailable):
-		_ = m.client.RefreshCoordinator(m.conf.Group)
+		_ = m.desk.RefreshCoordinator(m.conf.Group)
 	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrFencedInstancedId):
 		m.lose(c, err)
 	}

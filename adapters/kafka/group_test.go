@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/kafkatest"
 )
 
@@ -80,13 +81,17 @@ func (c *crowd) publish(ids ...string) {
 	}
 	defer func() { _ = p.Close() }()
 	for _, id := range ids {
-		m := message.NewMessage(id, []byte(id))
-		m.SetContext(c.t.Context())
-		m.Metadata["leat-key"] = id
-		if err := p.Publish(c.topic, m); err != nil {
+		if err := p.Publish(c.topic, keyed(id)); err != nil {
 			c.t.Fatal(err)
 		}
 	}
+}
+
+// keyed is a message whose key is its id.
+func keyed(id string) *message.Message {
+	m := message.NewMessage(id, []byte(id))
+	m.Metadata[channel.HeaderKey] = id
+	return m
 }
 
 func (c *crowd) until(what string, holds func() bool) {

@@ -69,7 +69,7 @@ func (m *member) takeOver(c *claim) error {
 
 // inherit has the claim mark what the last owner may have delivered.
 func (m *member) inherit(c *claim) error {
-	resp, err := fetchCommitted(m.client, m.conf.Group, map[string][]int32{c.topic: {c.partition}})
+	resp, err := fetchCommitted(m.desk, m.conf.Group, map[string][]int32{c.topic: {c.partition}})
 	if err != nil {
 		return err
 	}

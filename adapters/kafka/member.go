@@ -16,10 +16,13 @@ import (
 	"github.com/leat-go/leat/channel"
 )
 
-// A member is one member of a consumer group: a client, a session, and the claims that the group gives it.
+// A member is one member of a consumer group: its clients, a session, and the claims that the group gives it. A broker
+// answers the requests of a connection one after another: what is asked over the reading client's waits behind a fetch
+// that waits for messages, and behind a join that waits for other members. So commits have a client of their own.
 type member struct {
 	conf   *SubscriberConfig
-	client sarama.Client
+	client sarama.Client // reads, and is in the group
+	desk   sarama.Client // for all else
 	group  sarama.ConsumerGroup
 	log    *slog.Logger
 	tally  *tally
@@ -60,14 +63,19 @@ func newMember(ctx context.Context, conf *SubscriberConfig, t *tally) (*member, 
 	if err != nil {
 		return nil, err
 	}
-	group, err := sarama.NewConsumerGroupFromClient(conf.Group, client)
+	desk, err := conf.Cluster.connect(ctx, sc)
 	if err != nil {
 		_ = client.Close()
+		return nil, err
+	}
+	group, err := sarama.NewConsumerGroupFromClient(conf.Group, client)
+	if err != nil {
+		_ = errors.Join(client.Close(), desk.Close())
 		return nil, fmt.Errorf("consumer group %q: %w", conf.Group, err)
 	}
 	log := conf.Cluster.Logger.With("group", conf.Group)
 	return &member{
-		conf: conf, client: client, group: group, tally: t, ctx: context.WithoutCancel(ctx),
+		conf: conf, client: client, desk: desk, group: group, tally: t, ctx: context.WithoutCancel(ctx),
 		log: log, health: newHealth(log, &conf.Cluster),
 		kick: make(chan struct{}, 1), stopping: make(chan struct{}), done: make(chan struct{}), reads: map[string]*reading{}, claims: map[*claim]struct{}{},
 	}, nil
@@ -110,7 +118,7 @@ func (m *member) run() {
 	close(ended)
 	all.Wait()
 	m.looking.Wait()
-	_ = m.client.Close()
+	_ = errors.Join(m.client.Close(), m.desk.Close())
 	m.health.end()
 	close(m.done)
 }
@@ -120,11 +128,11 @@ func (m *member) wait() { <-m.done }
 // discard ends a member that has never run.
 func (m *member) discard() {
 	_ = m.group.Close()
-	_ = m.client.Close()
+	_ = errors.Join(m.client.Close(), m.desk.Close())
 }
 
 func (m *member) ensure(ctx context.Context, topics []string) error {
-	return ensureBy(ctx, m.client, m.conf.Create, topics)
+	return ensureBy(ctx, m.desk, m.conf.Create, topics)
 }
 
 func (m *member) lag(topic string) (n int64) {
@@ -256,7 +264,7 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 	from := kc.InitialOffset()
 	if from < 0 { // nothing is committed: it is the name of an offset
 		var err error
-		if from, err = m.client.GetOffset(kc.Topic(), kc.Partition(), from); err != nil {
+		if from, err = m.desk.GetOffset(kc.Topic(), kc.Partition(), from); err != nil {
 			return fmt.Errorf("asking where topic %q, partition %d begins: %w", kc.Topic(), kc.Partition(), err)
 		}
 	}

@@ -46,13 +46,13 @@ func (m *member) mind(ctx context.Context, end context.CancelCauseFunc, atOnce b
 // orphans gives the topics of the member with partitions that nobody has, nor is about to let go of. While the group is
 // rebalancing there are none: they are being shared out.
 func (m *member) orphans() ([]string, error) {
-	broker, err := m.client.Coordinator(m.conf.Group)
+	broker, err := m.desk.Coordinator(m.conf.Group)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // Nobody sees it.
 	}
 	resp, err := broker.DescribeGroups(&sarama.DescribeGroupsRequest{Version: describeVersion, Groups: []string{m.conf.Group}})
 	if err != nil {
-		_ = m.client.RefreshCoordinator(m.conf.Group)
+		_ = m.desk.RefreshCoordinator(m.conf.Group)
 		return nil, err //nolint:wrapcheck // As above.
 	}
 	if len(resp.Groups) != 1 {
@@ -60,7 +60,7 @@ func (m *member) orphans() ([]string, error) {
 	}
 	g := resp.Groups[0]
 	if !errors.Is(g.Err, sarama.ErrNoError) {
-		_ = m.client.RefreshCoordinator(m.conf.Group)
+		_ = m.desk.RefreshCoordinator(m.conf.Group)
 		return nil, g.Err
 	}
 	if g.State != "Stable" {
@@ -78,7 +78,7 @@ func (m *member) orphans() ([]string, error) {
 	m.mu.Unlock()
 	var orphans []string
 	for _, t := range topics {
-		partitions, err := m.client.Partitions(t)
+		partitions, err := m.desk.Partitions(t)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // As above.
 		}
