@@ -238,8 +238,8 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 	if p.base == p.next {
 		c.oldest = time.Now()
 	}
-	out := make([]delivery, 0, n)
-	for len(out) < n && c.flying < c.conf.WindowBytes {
+	out := make([]delivery, 0, c.fit(n))
+	for len(out) < cap(out) {
 		m := c.queue[c.head]
 		c.queue[c.head] = nil
 		c.head++
@@ -254,6 +254,17 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 	}
 	c.roomy()
 	return out, 0
+}
+
+// fit is how many of the next n records there is room for in bytes: at least one, if there is any.
+func (c *claim) fit(n int) int {
+	for i, flying := 0, c.flying; i < n; i++ {
+		if flying >= c.conf.WindowBytes {
+			return i
+		}
+		flying += sizeOf(c.queue[c.head+i])
+	}
+	return n
 }
 
 // lag is how many messages the partition has behind the finished ones, as far as is known.
