@@ -99,6 +99,7 @@ func fetchCommitted(client sarama.Client, group string, topics map[string][]int3
 	req.RequireStable = true
 	resp, err := broker.FetchOffset(req)
 	if err != nil {
+		_ = broker.Close() // or it would fail for ever
 		_ = client.RefreshCoordinator(group)
 		return nil, fmt.Errorf("asking for the offsets of group %q: %w", group, err)
 	}

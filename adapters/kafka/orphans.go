@@ -52,6 +52,7 @@ func (m *member) orphans() ([]string, error) {
 	}
 	resp, err := broker.DescribeGroups(&sarama.DescribeGroupsRequest{Version: describeVersion, Groups: []string{m.conf.Group}})
 	if err != nil {
+		_ = broker.Close()
 		_ = m.desk.RefreshCoordinator(m.conf.Group)
 		return nil, err //nolint:wrapcheck // As above.
 	}

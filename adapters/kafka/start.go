@@ -71,6 +71,7 @@ func (c *SubscriberConfig) beginNow(client sarama.Client, topic string) error {
 	}
 	resp, err := broker.CommitOffset(req)
 	if err != nil {
+		_ = broker.Close()
 		return err //nolint:wrapcheck // As above.
 	}
 	for _, kerr := range resp.Errors[topic] {
