@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
 
 	"github.com/leat-go/leat/adapters"
@@ -24,7 +25,11 @@ func TestWatermillReconnect(t *testing.T) {
 			server := kafkatest.Own(t)
 			f := features(order)
 			f.RestartServiceCommand = restartCommand(t, server)
-			tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, ends{server.Addr(), order, 1}.alone)
+			const sends = 10_000 // as many as the test does
+			tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+				pub, sub := ends{server.Addr(), order, 1}.alone(t)
+				return pub, patient{sub, sends}
+			})
 		})
 	}
 }
