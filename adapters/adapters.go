@@ -85,6 +85,14 @@ type Record struct {
 // Redelivered reports that the message may have been delivered before.
 func (r *Record) Redelivered() bool { return r.Again > 0 || r.Doubtful }
 
+// Unseen marks records that are returned and were shown to nobody.
+func Unseen(rs []Record) []Record {
+	for i := range rs {
+		rs[i].Unseen = true
+	}
+	return rs
+}
+
 // RedeliveredKey is where the context of a message that a Subscriber has delivered says, by a bool, that it may have
 // been delivered before.
 type RedeliveredKey struct{}

@@ -208,7 +208,7 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 	}
 	for _, l := range lanes { // dealt when ownership was lost and the lane had ended
 		if len(l.inbox) > 0 {
-			c.Return(unseen(l.inbox))
+			c.Return(adapters.Unseen(l.inbox))
 		}
 	}
 }
@@ -221,7 +221,7 @@ func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
 	for h.wait(h.intake, steps) {
 		run, err := c.Next(buf[:0])
 		if len(run) > 0 && !h.wait(h.intake, steps) { // paused meanwhile, and then stopped
-			c.Return(unseen(run))
+			c.Return(adapters.Unseen(run))
 			return
 		}
 		switch {
@@ -253,14 +253,6 @@ func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
 			return // the claim has ended, which is no trouble of the flow's: of the subscription's, Claim tells
 		}
 	}
-}
-
-// unseen marks records that no step has seen.
-func unseen(rs []adapters.Record) []adapters.Record {
-	for i := range rs {
-		rs[i].Unseen = true
-	}
-	return rs
 }
 
 // workersThatWait is how many messages are worked on at once where blocks do more than compute.

@@ -45,7 +45,7 @@ type claim struct {
 	// What is committed, as the numbers of progress and as an offset.
 	committed uint64
 	offset    int64
-	note      string // its metadata: see handover.go
+	behind    uint64 // how many messages behind it are out, as it says: see handover.go
 	stage     stage
 	doubtful  uint64              // so many of the first may have been delivered before
 	unseen    map[uint64]struct{} // returned by who has shown them to nobody; nil: none
@@ -333,7 +333,7 @@ func (c *claim) finish(rs []adapters.Record) uint64 {
 // commit notes what is committed.
 func (c *claim) commit(to mark) {
 	c.mu.Lock()
-	c.note = to.note
+	c.behind = to.behind
 	if c.stage == inherited {
 		c.stage = owned
 	}
@@ -358,11 +358,11 @@ func (c *claim) seenBehind(base uint64) uint64 {
 	return 0
 }
 
-// A mark is what is committed of a claim: everything before number n, as an offset, with a note.
+// A mark is what is committed of a claim: everything before number n, as an offset, and how many behind it are out.
 type mark struct {
 	n      uint64
 	offset int64
-	note   string
+	behind uint64
 }
 
 // uncommitted gives what may be committed, false if that is nothing new.
@@ -376,7 +376,7 @@ func (c *claim) uncommitted() (mark, bool) {
 	case inherited:
 		return to, true
 	case leaving:
-		return to, to.n > c.committed || to.note != c.note
+		return to, to.n > c.committed || to.behind != c.behind
 	case owned:
 	}
 	return to, to.n > c.committed
@@ -385,7 +385,7 @@ func (c *claim) uncommitted() (mark, bool) {
 // finished is what is finished.
 func (c *claim) finished() mark {
 	p := &c.progress
-	return mark{p.base, p.mark, noteOf(c.outBehind(p.base))}
+	return mark{p.base, p.mark, c.outBehind(p.base)}
 }
 
 // outBehind is how many messages behind a finished prefix the next owner has to take for delivered: what the window
@@ -461,7 +461,7 @@ func (c *claim) markOf(rs []adapters.Record) mark {
 		return c.finished()
 	}
 	n := d.seq + 1
-	return mark{n, c.progress.end[d.seq%uint64(len(c.progress.end))], noteOf(c.outBehind(n))}
+	return mark{n, c.progress.end[d.seq%uint64(len(c.progress.end))], c.outBehind(n)}
 }
 
 // finishCommitted finishes records that a transaction has committed.

@@ -79,7 +79,7 @@ func (m *member) commit(claims ...*claim) error {
 	for _, c := range claims {
 		if to, ok := c.uncommitted(); ok && !c.isLost() {
 			todo = append(todo, upTo{c, to})
-			req.AddBlockWithLeaderEpoch(c.topic, c.partition, to.offset, -1, 0, to.note)
+			req.AddBlockWithLeaderEpoch(c.topic, c.partition, to.offset, -1, 0, noteOf(to.behind))
 		}
 	}
 	if len(todo) == 0 {

@@ -55,11 +55,7 @@ func TestDoubtful(t *testing.T) {
 				case <-ctx.Done():
 				case <-x.Context().Done():
 				}
-				rest := o.got[len(o.got)-unseen:]
-				for i := range rest {
-					rest[i].Unseen = true
-				}
-				x.Return(rest)
+				x.Return(adapters.Unseen(o.got[len(o.got)-unseen:]))
 			})
 		}()
 		o.leave = func() { cancel(); <-ended; _ = s.Close() }

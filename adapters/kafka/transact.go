@@ -150,8 +150,9 @@ func stakesOf(finished []adapters.Finished) (stakes []*stake, err error) {
 func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	all := map[string][]*sarama.PartitionOffsetMetadata{}
 	for i, c := range x.claims {
+		to := x.marks[i]
 		all[c.topic] = append(all[c.topic], &sarama.PartitionOffsetMetadata{
-			Partition: c.partition, Offset: x.marks[i].offset, LeaderEpoch: -1, Metadata: &x.marks[i].note,
+			Partition: c.partition, Offset: to.offset, LeaderEpoch: -1, Metadata: new(noteOf(to.behind)),
 		})
 	}
 	return all

@@ -71,7 +71,7 @@ func (c *Config) Deliver(ctx context.Context, claim adapters.Claim, out chan<- *
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	d.giveBack(unseen(d.parked))
+	d.giveBack(adapters.Unseen(d.parked))
 }
 
 // stop has nothing more offered, and starts the time there is for the rest.

@@ -41,20 +41,12 @@ func (w *worker) run() {
 		w.rec = adapters.Record{}
 	}
 	if w.isEnding() {
-		unsettled = append(unsettled, unseen(w.q.rest())...)
+		unsettled = append(unsettled, adapters.Unseen(w.q.rest())...)
 	}
 	w.giveBack(unsettled)
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-}
-
-// unseen marks records that were offered to nobody.
-func unseen(rs []adapters.Record) []adapters.Record {
-	for i := range rs {
-		rs[i].Unseen = true
-	}
-	return rs
 }
 
 // settle offers the record until it is done with. It gives false when it is to be given back.

@@ -37,7 +37,7 @@ func TestResetStorm(t *testing.T) {
 		<-sent
 		until(t, time.Minute, "all is well again", func() bool { return r.effects.Load() == int64(n) })
 	}
+	until(t, time.Minute, "the end of the last trouble is logged", w.inPairs)
 	r.close(seed, n)
-	w.linesInPairs()
 	t.Logf("%d messages, %d times every connection was reset, %d lines in the log", n, resets, len(w.log.all()))
 }

@@ -82,10 +82,9 @@ func (w *wire) fault(kind string, attributes map[string]any, streams ...string) 
 	})
 }
 
-// linesInPairs fails the test unless the log has as many lines that trouble ended as that it began, and no others but
-// those of partitions that were lost.
-func (w *wire) linesInPairs() {
-	w.t.Helper()
+// inPairs reports whether the log has as many lines that trouble ended as that it began, and no others but those of
+// partitions that were lost.
+func (w *wire) inPairs() bool {
 	began, ended, lost := 0, 0, 0
 	ls := w.log.all()
 	for _, l := range ls {
@@ -98,13 +97,7 @@ func (w *wire) linesInPairs() {
 			ended++
 		}
 	}
-	if began == ended && began+ended+lost == len(ls) {
-		return
-	}
-	for _, l := range ls {
-		w.t.Log(l.level, l.text)
-	}
-	w.t.Errorf("the log has %d lines, want one as trouble begins and one as it ends each time", len(ls))
+	return began == ended && began+ended+lost == len(ls)
 }
 
 // twoLines fails the test unless the log has, behind its first lines, one that trouble began and one that it
