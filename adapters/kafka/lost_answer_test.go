@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -81,7 +82,8 @@ func halves(t *testing.T, addr string, n int) (both [2]half) {
 	t.Helper()
 	topic := kafkatest.Topic(t, addr, 2)
 	c := Cluster{Brokers: []string{addr}}
-	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: topic})
+	// A claim that is lost ends the session; the other is to outlast a transaction whose answer nobody gives.
+	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: topic, DrainTimeout: 50 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
