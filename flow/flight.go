@@ -8,16 +8,24 @@ import (
 
 // A flight is a message whose sends are under way and that needs nothing but to be finished when they are through:
 // what is left of its work, which is used for the next one at once. Thousands are under way over a broker, and a work
-// is kilobytes: what does not stay in the processor's cache costs more than all that is computed.
+// is kilobytes: what does not stay in the processor's cache costs more than all that is computed. So flights lie one
+// behind the other, too, and none is used again: those that come back are scattered, and no longer in the cache.
 type flight struct {
 	in   *inlet
 	rec  adapters.Record
 	seq  uint64
 	left int // of outs, under way; by the lane's mu
 	outs []*adapters.Outgoing
-	came []tally           // at its own step first, then at those behind direct hops
-	one  adapters.Outgoing // the first of outs
+	came []tally // at its own step first, then at those behind direct hops
+
+	// Room for one of each.
+	out   adapters.Outgoing
+	first [1]*adapters.Outgoing
+	came1 [1]tally
 }
+
+// fleet is how many flights are made at once.
+const fleet = 64
 
 // takesOff turns a work whose outs are to be sent into a flight, if that is all it needs.
 func (l *lane) takesOff(w *work) (*flight, bool) {
@@ -28,9 +36,10 @@ func (l *lane) takesOff(w *work) (*flight, bool) {
 	x := l.newFlight()
 	x.in, x.rec, x.seq = w.in, w.rec, w.seq
 	w.comesTo()
-	x.came = append(x.came, w.came...)
+	x.came = append(x.came1[:0], w.came...)
+	x.outs = x.first[:0]
 	for i, o := range w.outs {
-		out := &x.one
+		out := &x.out
 		if i > 0 {
 			out = &adapters.Outgoing{}
 		}
@@ -58,7 +67,6 @@ func (l *lane) land(x *flight) {
 		x.came[i].count(i > 0)
 	}
 	l.finished = append(l.finished, x.rec)
-	l.reuse(x)
 }
 
 // crash makes a work of a flight again, and goes on as if it had never been anything else.
@@ -73,23 +81,14 @@ func (l *lane) crash(x *flight) {
 		*o = *was
 		o.Owner = n
 	}
-	l.reuse(x)
 	l.advance(w, w.published())
 }
 
 func (l *lane) newFlight() *flight {
-	n := len(l.landed)
-	if n == 0 {
-		return &flight{}
+	if len(l.fleet) == 0 {
+		l.fleet = make([]flight, fleet)
 	}
-	x := l.landed[n-1]
-	l.landed = l.landed[:n-1]
+	x := &l.fleet[0]
+	l.fleet = l.fleet[1:]
 	return x
-}
-
-func (l *lane) reuse(x *flight) {
-	clear(x.outs)
-	clear(x.came)
-	x.outs, x.came, x.one, x.rec = x.outs[:0], x.came[:0], adapters.Outgoing{}, adapters.Record{}
-	l.landed = append(l.landed, x)
 }

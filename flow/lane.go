@@ -39,7 +39,7 @@ type lane struct {
 	sends    []*adapters.Outgoing       // to be sent
 	told     func([]*adapters.Outgoing) // l.sent
 	urgent   bool                       // somebody waits for what is sent
-	landed   []*flight                  // to use again
+	fleet    []flight                   // to be used
 	spare    struct {                   // as well
 		over []*work
 		down []*flight

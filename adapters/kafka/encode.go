@@ -23,28 +23,49 @@ func (b *body) Encode() ([]byte, error) { return *b, nil }
 // Length is their number.
 func (b *body) Length() int { return len(*b) }
 
-// fill makes p's record of an outgoing message. Nothing is copied but names and values of headers, into
-// memory that p keeps for the next message.
-func (p *pending) fill(o *adapters.Outgoing) {
-	size := len(o.ID) + len(o.Key)
+// A size is how much room messages take in a parcel.
+type size struct{ items, headers, texts int }
+
+// add counts a message in.
+func (n *size) add(headers, texts int) {
+	n.items++
+	n.headers += headers + 1 // its id
+	n.texts += texts
+}
+
+// textsOf is how many bytes of texts an outgoing message has.
+func textsOf(o *adapters.Outgoing) int {
+	n := len(o.ID) + len(o.Key)
 	for i := range o.Headers {
-		size += len(o.Headers[i].Name) + len(o.Headers[i].Value)
+		n += len(o.Headers[i].Name) + len(o.Headers[i].Value)
 	}
-	p.reserve(size, len(o.Headers)+1)
+	return n
+}
+
+// newParcel gives a parcel with room.
+func newParcel(n size) *parcel {
+	p := &parcel{left: n.items, headers: make([]sarama.RecordHeader, 0, n.headers), texts: make([]byte, 0, n.texts)}
+	if p.items = p.one[:0]; n.items > len(p.one) {
+		p.items = make([]pending, 0, n.items)
+	}
+	return p
+}
+
+// put adds the record of an outgoing message. Nothing is copied but texts.
+func (p *parcel) put(o *adapters.Outgoing) *pending {
+	from := len(p.headers)
 	p.header(headerID, p.bytes(o.ID))
 	for i := range o.Headers {
 		p.header(p.bytes(o.Headers[i].Name), p.bytes(o.Headers[i].Value))
 	}
-	p.record(o.Topic, o.Key, o.Payload)
+	x := p.record(from, o.Topic, o.Key, o.Payload)
+	x.out = o
+	return x
 }
 
-// fillMessage is fill for a Watermill message.
-func (p *pending) fillMessage(topic, key string, m *message.Message) {
-	size := len(m.UUID) + len(key)
-	for k, v := range m.Metadata {
-		size += len(k) + len(v)
-	}
-	p.reserve(size, len(m.Metadata)+1)
+// putMessage is put for a Watermill message.
+func (p *parcel) putMessage(topic, key string, m *message.Message) *pending {
+	from := len(p.headers)
 	p.header(headerID, p.bytes(m.UUID))
 	for k, v := range m.Metadata {
 		if k == channel.HeaderKey && v == key { // it travels as the record's key
@@ -52,39 +73,32 @@ func (p *pending) fillMessage(topic, key string, m *message.Message) {
 		}
 		p.header(p.bytes(k), p.bytes(v))
 	}
-	p.record(topic, key, m.Payload)
+	return p.record(from, topic, key, m.Payload)
 }
 
-func (p *pending) reserve(size, headers int) {
-	if cap(p.buf) < size {
-		p.buf = make([]byte, 0, max(size, 256))
-	}
-	p.buf = p.buf[:0]
-	if cap(p.msg.Headers) < headers {
-		p.msg.Headers = make([]sarama.RecordHeader, 0, max(headers, 8))
-	}
-	p.msg.Headers = p.msg.Headers[:0]
+func (p *parcel) header(name, value []byte) {
+	p.headers = append(p.headers, sarama.RecordHeader{Key: name, Value: value})
 }
 
-func (p *pending) header(name, value []byte) {
-	p.msg.Headers = append(p.msg.Headers, sarama.RecordHeader{Key: name, Value: value})
+func (p *parcel) bytes(s string) []byte {
+	at := len(p.texts)
+	p.texts = append(p.texts, s...)
+	return p.texts[at:len(p.texts):len(p.texts)]
 }
 
-func (p *pending) bytes(s string) []byte {
-	at := len(p.buf)
-	p.buf = append(p.buf, s...)
-	return p.buf[at:len(p.buf):len(p.buf)]
-}
-
-// record sets what the client keeps of the last message, too.
-func (p *pending) record(topic, key string, payload []byte) {
-	p.msg = sarama.ProducerMessage{Topic: topic, Headers: p.msg.Headers, Metadata: p}
+// record makes the next item, with the headers that begin at from.
+func (p *parcel) record(from int, topic, key string, payload []byte) *pending {
+	p.items = p.items[:len(p.items)+1]
+	x := &p.items[len(p.items)-1]
+	x.of = p
+	x.msg.Topic, x.msg.Headers, x.msg.Metadata = topic, p.headers[from:len(p.headers):len(p.headers)], x
 	if key != "" {
-		p.key = p.bytes(key)
-		p.msg.Key = &p.key
+		x.key = p.bytes(key)
+		x.msg.Key = &x.key
 	}
 	if payload != nil {
-		p.value = payload
-		p.msg.Value = &p.value
+		x.value = payload
+		x.msg.Value = &x.value
 	}
+	return x
 }

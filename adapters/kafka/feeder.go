@@ -16,29 +16,25 @@ import (
 // without anybody having to wonder whether it was written.
 const inClient = 16 << 10
 
-// push queues messages in order.
-func (p *Publisher) push(ps []*pending) {
+// push queues a parcel's messages in order.
+func (p *Publisher) push(x *parcel) {
 	p.start.Do(func() { go p.feed() })
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		for _, x := range ps {
-			if x.state.CompareAndSwap(queued, settled) {
-				x.err = p.closedErr(x.msg.Topic)
-				p.tell([]*pending{x})
-			}
+		for i := range x.items {
+			p.fail(&x.items[i], p.closedErr(x.items[i].msg.Topic))
 		}
 		return
 	}
-	p.calls++
-	now := time.Now()
-	for _, x := range ps {
-		if x.state.Load() == settled { // its context has ended already
-			continue
+	x.since = time.Now()
+	for i := range x.items {
+		if item := &x.items[i]; item.state.Load() != settled { // else its context has ended already
+			p.queue = append(p.queue, item)
 		}
-		x.since, x.call = now, p.calls
+	}
+	if x.left > 0 {
 		p.line.push(x)
-		p.queue = append(p.queue, x)
 	}
 	if p.timer == nil && p.line.head != nil {
 		p.timer = time.AfterFunc(p.conf.SendTimeout, p.late)
@@ -80,7 +76,7 @@ func (p *Publisher) feed() {
 func (p *Publisher) waits(rest int) bool {
 	nothing := rest == 0 && len(p.queue) == 0
 	if p.closed {
-		return nothing && p.line.len > 0
+		return nothing && p.line.head != nil
 	}
 	return nothing || p.inside >= inClient
 }
@@ -97,7 +93,7 @@ func (p *Publisher) hand(run []*pending) {
 		switch {
 		case fail != nil:
 			away++
-			p.settle(x, fail)
+			p.fail(x, fmt.Errorf("not sent: %w", fail))
 		case x.state.CompareAndSwap(queued, given):
 			p.producer.Input() <- &x.msg
 		default:
@@ -161,7 +157,7 @@ func (p *Publisher) disconnect() {
 func (p *Publisher) results() {
 	const many = 256
 	successes, failures := p.producer.Successes(), p.producer.Errors()
-	batch, told := make([]answer, 0, many), make([]*pending, many)
+	batch, told, outs := make([]answer, 0, many), make([]*pending, many), make([]*adapters.Outgoing, many)
 	take := func(m *sarama.ProducerMessage, err error) {
 		batch = append(batch, answer{m.Metadata.(*pending), err}) //nolint:forcetypeassert // It is what the feeder gave.
 	}
@@ -193,9 +189,10 @@ func (p *Publisher) results() {
 				break more
 			}
 		}
-		p.answered(batch, told[:0])
+		p.answered(batch, told[:0], outs[:0])
 		clear(batch)
 		clear(told[:len(batch)])
+		clear(outs[:len(batch)])
 		batch = batch[:0]
 	}
 }
@@ -207,95 +204,92 @@ type answer struct {
 	err error
 }
 
-// answered settles messages that the client has answered for. told is where it lists those.
-func (p *Publisher) answered(as []answer, told []*pending) {
+// answered settles messages that the client has answered for. told and outs are where it lists those.
+func (p *Publisher) answered(as []answer, told []*pending, outs []*adapters.Outgoing) {
 	for _, a := range as {
-		if a.of.state.CompareAndSwap(given, settled) { // else its sender was told long ago
-			a.of.err = a.err
-			told = append(told, a.of)
+		x := a.of
+		if !x.state.CompareAndSwap(given, settled) { // its sender was told long ago
+			continue
 		}
+		x.err = a.err
+		x.unwatch()
+		told = append(told, x)
 	}
 	p.mu.Lock()
 	full := p.inside >= inClient
 	p.inside -= len(as)
 	for _, x := range told {
-		p.line.remove(x)
+		p.line.settle(x.of)
 	}
 	wake := full || p.closed
 	p.mu.Unlock()
 	if wake {
 		p.changed.Signal()
 	}
-	p.tell(told)
+	tell(told, outs)
 }
 
-// tell tells senders what became of their messages, which are in the order of sending.
-func (p *Publisher) tell(ps []*pending) {
-	var buf [16]*adapters.Outgoing
-	for i := 0; i < len(ps); {
-		x := ps[i]
-		if b := x.batch; b != nil {
+// tell tells senders what became of their messages, which are in the order of sending. outs is where it lists
+// those.
+func tell(ps []*pending, outs []*adapters.Outgoing) {
+	for len(ps) > 0 {
+		of, n := ps[0].of, 1
+		for n < len(ps) && ps[n].of == of {
+			n++
+		}
+		of.tell(ps[:n], outs)
+		ps = ps[n:]
+	}
+}
+
+// tell tells a parcel's sender what became of some of it.
+func (p *parcel) tell(ps []*pending, outs []*adapters.Outgoing) {
+	if b := p.batch; b != nil {
+		for _, x := range ps {
 			b.errs[x.at] = x.err
-			if b.left.Add(-1) == 0 {
-				close(b.through)
-			}
-			i++
-			continue
 		}
-		outs, done := buf[:0], x.done
-		for j := i; j < len(ps) && ps[j].batch == nil && ps[j].call == x.call; j++ {
-			ps[j].out.Err = ps[j].err
-			outs = append(outs, ps[j].out)
+		if b.left.Add(-int32(len(ps))) == 0 { //nolint:gosec // Nobody publishes 2^31 messages.
+			close(b.through)
 		}
-		i += len(outs)
-		done(outs)
+		return
 	}
-	again := ps[:0]
 	for _, x := range ps {
-		switch {
-		case x.kept:
-		case x.stop != nil:
-			x.stop() // whoever watches may know it still
-		case x.err == nil: // what the client has failed it may still look at
-			again = append(again, x)
-		}
+		x.out.Err = x.err
+		outs = append(outs, x.out)
 	}
-	p.shelf.put(again)
+	p.done(outs)
 }
 
-// settle fails a message that is not with the client.
-func (p *Publisher) settle(x *pending, err error) {
+// fail settles a message that is not with the client.
+func (p *Publisher) fail(x *pending, err error) {
 	if !x.state.CompareAndSwap(queued, settled) {
 		return
 	}
+	x.err = err
+	x.unwatch()
 	p.remove(x)
-	x.err = fmt.Errorf("not sent: %w", err)
-	p.tell([]*pending{x})
+	tell([]*pending{x}, nil)
 }
 
 func (p *Publisher) remove(x *pending) {
 	p.mu.Lock()
-	if !x.since.IsZero() {
-		p.line.remove(x)
-	}
+	p.line.settle(x.of)
 	if p.closed {
 		p.changed.Signal()
 	}
 	p.mu.Unlock()
 }
 
-// expire fails a message that has waited for long enough, wherever it is.
+// expire fails a message whose context has ended, wherever it is.
 func (p *Publisher) expire(x *pending, why error) {
-	if !x.giveUp(why) {
-		return
+	if x.giveUp(why) {
+		p.remove(x)
+		tell([]*pending{x}, nil)
 	}
-	p.remove(x)
-	p.tell([]*pending{x})
 }
 
-// giveUp settles a message that the feeder or the client may still have: it is not used again. It reports
-// false if it is settled already. It does not look at stop: a context that has ended comes here before
-// watch has returned.
+// giveUp settles a message that the feeder or the client may still have. It reports false if it is settled
+// already. It does not look at stop: a context that has ended comes here before watch has returned.
 func (x *pending) giveUp(why error) bool {
 	switch {
 	case x.state.CompareAndSwap(queued, settled):
@@ -305,8 +299,14 @@ func (x *pending) giveUp(why error) bool {
 	default:
 		return false
 	}
-	x.kept = true
 	return true
+}
+
+// unwatch ends the watch of its context.
+func (x *pending) unwatch() {
+	if x.stop != nil {
+		x.stop()
+	}
 }
 
 // late fails every message that has waited for SendTimeout.
@@ -318,12 +318,12 @@ func (p *Publisher) late() {
 	x := p.line.head
 	for x != nil && now.Sub(x.since) >= p.conf.SendTimeout {
 		next := x.next
-		if x.giveUp(why) { // with the lock held: what is in the line is no other message yet
-			p.line.remove(x)
-			if x.stop != nil {
-				x.stop()
+		for i := range x.items {
+			if item := &x.items[i]; item.giveUp(why) {
+				p.line.settle(x)
+				item.unwatch()
+				old = append(old, item)
 			}
-			old = append(old, x)
 		}
 		x = next
 	}
@@ -335,7 +335,7 @@ func (p *Publisher) late() {
 		p.changed.Signal()
 	}
 	p.mu.Unlock()
-	p.tell(old)
+	tell(old, nil)
 }
 
 // sendError says what the client's error means.

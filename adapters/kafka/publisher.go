@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,9 +29,7 @@ type Publisher struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	queue   []*pending // to be handed to the client
-	shelf   shelf
 	line    line
-	calls   uint64
 	inside  int // with the client
 	closed  bool
 	timer   *time.Timer // fires when the oldest message has waited too long; nil: nothing waits
@@ -127,23 +126,36 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	}
 	b := &batch{errs: make([]error, len(messages)), through: make(chan struct{})}
 	b.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
-	ps := p.shelf.take(make([]*pending, 0, len(messages)), len(messages))
 	const chunk = 128
-	pushed := 0
-	for i, m := range messages {
-		x := ps[i]
-		x.fillMessage(topic, p.keyOf(topic, m), m)
-		x.batch, x.at = b, i
-		if ctx := m.Context(); endsByItself(ctx) {
-			p.watch(ctx, x)
-		}
-		if n := i + 1; n%chunk == 0 || n == len(messages) { // the client begins before all is prepared
-			p.push(ps[pushed:n])
-			pushed = n
-		}
+	at := 0
+	for part := range slices.Chunk(messages, chunk) { // the client begins before all is prepared
+		p.push(p.parcel(topic, part, b, at))
+		at += len(part)
 	}
 	<-b.through
 	return publishError(topic, messages, b.errs)
+}
+
+// parcel makes one of messages, the first of which is at an index of the batch.
+func (p *Publisher) parcel(topic string, messages []*message.Message, b *batch, at int) *parcel {
+	var n size
+	for _, m := range messages {
+		texts := len(m.UUID)
+		for k, v := range m.Metadata {
+			texts += len(k) + len(v)
+		}
+		n.add(len(m.Metadata), texts) // a key that is not among them has to be grown for
+	}
+	of := newParcel(n)
+	of.batch = b
+	for i, m := range messages {
+		x := of.putMessage(topic, p.keyOf(topic, m), m)
+		x.at = at + i
+		if ctx := m.Context(); endsByItself(ctx) {
+			p.watch(ctx, x)
+		}
+	}
+	return of
 }
 
 func publishError(topic string, messages []*message.Message, errs []error) error {
@@ -203,38 +215,38 @@ func (p *Publisher) keyOf(topic string, m *message.Message) string {
 // Send publishes outs and waits for none; see adapters.BatchPublisher. Each gets the errors of Publish.
 // done is called from the goroutine that reads the client's results, or from Send, and must not block.
 func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
-	var few [64]*pending // on the stack: as many as a flow's lane sends at once
-	ps := p.shelf.take(few[:0], len(outs))
-	taken := ps
-	ps = ps[:0]
+	var n size
 	var refused []*adapters.Outgoing
-	for i, o := range outs {
-		if o.Err = p.checkOut(o); o.Err != nil {
+	for _, o := range outs {
+		texts := textsOf(o)
+		if o.Err = p.checkOut(o, texts); o.Err != nil {
 			refused = append(refused, o)
 			continue
 		}
-		x := taken[i]
-		x.fill(o)
-		x.out, x.done = o, done
-		if endsByItself(o.Context) {
-			p.watch(o.Context, x)
-		}
-		ps = append(ps, x)
+		n.add(len(o.Headers), texts)
 	}
-	if len(ps) > 0 {
-		p.push(ps)
+	if n.items > 0 {
+		of := newParcel(n)
+		of.done = done
+		for _, o := range outs {
+			if o.Err != nil {
+				continue
+			}
+			x := of.put(o)
+			if endsByItself(o.Context) {
+				p.watch(o.Context, x)
+			}
+		}
+		p.push(of)
 	}
 	if refused != nil {
 		done(refused)
 	}
 }
 
-func (p *Publisher) checkOut(o *adapters.Outgoing) error {
-	l, bytes := &p.conf.Limits, len(o.ID)+len(o.Key)
-	for i := range o.Headers {
-		bytes += len(o.Headers[i].Name) + len(o.Headers[i].Value)
-	}
-	if len(o.Payload) <= l.Body && len(o.Headers) <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) {
+func (p *Publisher) checkOut(o *adapters.Outgoing, texts int) error {
+	l := &p.conf.Limits
+	if len(o.Payload) <= l.Body && len(o.Headers) <= l.Headers && texts <= min(l.Header, l.HeaderBytes) {
 		return nil
 	}
 	if err := l.CheckFields(o.Payload, o.Headers); err != nil {

@@ -19,8 +19,6 @@ var _ adapters.Transactor = (*Publisher)(nil)
 // transactions are what a publisher has for transactions: a client and a producer beside those for
 // everything else.
 type transactions struct {
-	shelf shelf
-
 	one      sync.Mutex // one transaction at a time
 	id       string
 	fenced   error
@@ -34,7 +32,6 @@ type transactions struct {
 
 // sends are the messages of one transaction.
 type sends struct {
-	shelf   *shelf // of its messages
 	left    atomic.Int64
 	through chan struct{}
 	failed  atomic.Pointer[failure] // the first
@@ -58,7 +55,7 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	}
 	var tooLarge error
 	for _, o := range outs {
-		if o.Err = p.checkOut(o); tooLarge == nil {
+		if o.Err = p.checkOut(o, textsOf(o)); tooLarge == nil {
 			tooLarge = o.Err
 		}
 	}
@@ -271,14 +268,18 @@ func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	all := &sends{through: make(chan struct{}), shelf: &t.shelf}
+	all := &sends{through: make(chan struct{})}
 	all.left.Store(int64(len(outs)))
 	input := t.producer.Input()
-	for i, x := range t.shelf.take(nil, len(outs)) {
-		x.fill(outs[i])
-		x.out, x.tx = outs[i], all
+	var n size
+	for _, o := range outs {
+		n.add(len(o.Headers), textsOf(o))
+	}
+	of := newParcel(n)
+	of.tx = all
+	for _, o := range outs {
 		select {
-		case input <- &x.msg:
+		case input <- &of.put(o).msg:
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
 		}
@@ -303,12 +304,9 @@ func answered(m *sarama.ProducerMessage, err error) {
 	if !ok {
 		return
 	}
-	all := x.tx
+	all := x.of.tx
 	if err != nil {
 		all.failed.CompareAndSwap(nil, &failure{x.out, err})
-	}
-	if err == nil { // as in tell
-		all.shelf.put([]*pending{x})
 	}
 	if all.left.Add(-1) == 0 {
 		close(all.through)

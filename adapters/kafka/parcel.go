@@ -1,0 +1,105 @@
+package kafka
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
+)
+
+// A parcel is what one call publishes. All that the client needs of its messages is in three pieces of memory, one
+// message behind the other, which are used once: what is used again is scattered, and comes back when the processor
+// no longer has it at hand. That costs more than new memory does.
+type parcel struct {
+	items   []pending
+	headers []sarama.RecordHeader
+	texts   []byte // ids, keys, names and values of headers
+
+	// By the publisher's mu.
+	since      time.Time // it was queued
+	left       int       // items that are not settled
+	prev, next *parcel   // in the line
+
+	// Who is told, one of them.
+	done  func([]*adapters.Outgoing) // of a Send
+	batch *batch                     // of a Publish
+	tx    *sends                     // of a transaction
+
+	one [1]pending // items, if it is one
+}
+
+// A pending is one message until its sender knows what became of it.
+type pending struct {
+	of    *parcel
+	msg   sarama.ProducerMessage
+	key   body
+	value body
+	state atomic.Uint32      // queued, given or settled
+	stop  func() bool        // ends the watch of its context; nil: it has none
+	out   *adapters.Outgoing // of a Send or a transaction
+	at    int                // of a Publish: its index there
+	err   error
+}
+
+// The states of a pending. Whoever moves it to settled tells its sender.
+const (
+	queued uint32 = iota // not yet handed to the client
+	given                // with the client: what becomes of it is unknown until it says so
+	settled
+)
+
+// A batch is one Publish.
+type batch struct {
+	errs    []error
+	left    atomic.Int32
+	through chan struct{}
+}
+
+// A line is what is not settled, in the order of sending.
+type line struct{ head, tail *parcel }
+
+func (l *line) push(p *parcel) {
+	p.prev = l.tail
+	if l.tail == nil {
+		l.head = p
+	} else {
+		l.tail.next = p
+	}
+	l.tail = p
+}
+
+// settle notes that one more of a parcel's items is settled.
+func (l *line) settle(p *parcel) {
+	if p.left--; p.left > 0 || p.since.IsZero() {
+		return
+	}
+	if p.prev == nil {
+		l.head = p.next
+	} else {
+		p.prev.next = p.next
+	}
+	if p.next == nil {
+		l.tail = p.prev
+	} else {
+		p.next.prev = p.prev
+	}
+	p.prev, p.next = nil, nil
+}
+
+// endsByItself reports whether a context may end while its message is being published, so that somebody
+// has to watch it. That of a claim does so only when its flow gives up what is in flight, which waits for
+// what is being published anyhow.
+func endsByItself(ctx context.Context) bool {
+	if ctx == nil {
+		return false
+	}
+	done := ctx.Done()
+	if done == nil {
+		return false
+	}
+	c, ok := ctx.Value(claimKey{}).(*claimContext)
+	return !ok || c.Done() != done
+}
