@@ -3,13 +3,13 @@ package flow
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/seats"
 )
 
 // Run runs the flow on its own engine until ctx ends, then finishes what is being worked on, gives back
@@ -179,9 +179,14 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 	}
 	steps := h.flow.reached(ins)
 	lanes := make([]*lane, h.flow.width(ins, c.Order()))
+	var places *seats.Lanes
+	if len(lanes) > 1 && c.Order() != adapters.Unordered {
+		places = seats.New(len(lanes))
+	}
 	ended := make(chan struct{}, len(lanes))
 	for i := range lanes {
 		l := h.lane(c, ins, c.Order())
+		l.seats = places
 		lanes[i] = l
 		go func() {
 			l.run(c.Context().Done())
@@ -217,7 +222,7 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
 	buf := make([]adapters.Record, 0, runLength)
 	shares := make([][]adapters.Record, len(lanes))
-	seed, turn := maphash.MakeSeed(), 0
+	turn := 0
 	for h.wait(h.intake, steps) {
 		run, err := c.Next(buf[:0])
 		if len(run) > 0 && !h.wait(h.intake, steps) { // paused meanwhile, and then stopped
@@ -231,12 +236,12 @@ func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
 			}
 		default:
 			for i := range run {
-				at := 0
-				if c.Order() == adapters.Unordered {
+				var at int
+				if s := lanes[0].seats; s != nil {
+					at = s.Take(run[i].Key)
+				} else {
 					turn++
 					at = turn % len(lanes)
-				} else if run[i].Key != "" {
-					at = int(maphash.String(seed, run[i].Key) % uint64(len(lanes))) //nolint:gosec // Below len.
 				}
 				shares[at] = append(shares[at], run[i])
 			}

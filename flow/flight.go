@@ -67,6 +67,7 @@ func (l *lane) land(x *flight) {
 		x.came[i].count(i > 0)
 	}
 	l.finished = append(l.finished, x.rec)
+	l.leave(&x.rec)
 }
 
 // crash makes a work of a flight again, and goes on as if it had never been anything else.

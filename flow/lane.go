@@ -9,6 +9,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/seats"
 )
 
 // A lane is one worker: a goroutine with the messages of its share of the keys. A message that waits,
@@ -19,6 +20,7 @@ type lane struct {
 	claim adapters.Claim // nil: a clock's
 	ins   []*inlet
 	order adapters.Order
+	seats *seats.Lanes                 // of the claim, if it has several lanes and keeps the order of keys
 	ended func(key string, clean bool) // a clock's
 
 	mu      sync.Mutex
@@ -351,9 +353,17 @@ func (l *lane) over1(w *work, back bool) {
 		l.returned = append(l.returned, rec)
 	default:
 		l.finished = append(l.finished, rec)
+		l.leave(&rec)
 	}
 	if held {
 		l.letGo(w, k, back)
+	}
+}
+
+// leave frees the place of a message that is through.
+func (l *lane) leave(r *adapters.Record) {
+	if l.seats != nil {
+		l.seats.Leave(r.Key)
 	}
 }
 
@@ -412,6 +422,9 @@ func (l *lane) flush() {
 	}
 	if len(l.returned) > 0 {
 		l.claim.Return(l.returned)
+		for i := range l.returned { // not before: what comes after it stays behind it
+			l.leave(&l.returned[i])
+		}
 		clear(l.returned)
 		l.returned = l.returned[:0]
 	}

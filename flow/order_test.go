@@ -142,6 +142,34 @@ func TestWorkersWorkOnKeysSideBySide(t *testing.T) {
 	})
 }
 
+// While there are workers for them, no key waits for another. Breaks if a key's hash chooses its worker: then about a
+// third of the keys wait.
+func TestNoKeyWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keys, each = 32, 3
+		var busy, most atomic.Int32
+		b := block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
+			if n := busy.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			time.Sleep(time.Minute)
+			busy.Add(-1)
+			return channel.Done(), nil
+		}, channel.Shape{Effect: channel.Acts}}
+		r := newRig(t, claims, quick(), flow.Workers(keys), flow.Step("a", arrivals, b))
+		for i := range keys * each {
+			r.give("arrivals", fmt.Sprint("k", i%keys), parcel{ID: fmt.Sprint("p", i)})
+		}
+		began := time.Now()
+		for r.count("a").Done < keys*each {
+			r.wait(time.Second)
+		}
+		if most.Load() != keys || time.Since(began) > (each+1)*time.Minute {
+			t.Errorf("%d of %d keys were worked on at once, all in %v", most.Load(), keys, time.Since(began))
+		}
+	})
+}
+
 // In a topic that is Ordered one message at a time is worked on, and a retry holds up all.
 func TestAnOrderedTopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/lazy"
 	"github.com/leat-go/leat/tracing"
 )
 
@@ -177,8 +178,7 @@ func (w *work) driveSend(pub sender, stop <-chan struct{}) next {
 	if len(w.outs) == 0 {
 		return w.published()
 	}
-	ctx, cancel := context.WithCancelCause(w.ctx)
-	defer cancel(nil)
+	ctx := &lazy.Context{Context: w.ctx}
 	for _, o := range w.outs {
 		if w.tracer != nil {
 			o.Context = trace.ContextWithSpan(ctx, trace.SpanFromContext(o.Context)) //nolint:fatcontext // Each has its own.
@@ -191,10 +191,11 @@ func (w *work) driveSend(pub sender, stop <-chan struct{}) next {
 		select {
 		case <-through:
 		case <-stop: // what waits for room waits no more
-			cancel(channel.ErrStopped)
+			ctx.End(channel.ErrStopped)
 			<-through
 		}
 	}
+	ctx.End(nil)
 	return w.published()
 }
 

@@ -29,16 +29,10 @@ func (p *Publisher) push(x *parcel) {
 	}
 	x.since = time.Now()
 	for i := range x.items {
-		if item := &x.items[i]; item.state.Load() != settled { // else its context has ended already
-			p.queue = append(p.queue, item)
-		}
+		p.queue = append(p.queue, &x.items[i])
 	}
-	if x.left > 0 {
-		p.line.push(x)
-	}
-	if p.timer == nil && p.line.head != nil {
-		p.timer = time.AfterFunc(p.conf.SendTimeout, p.late)
-	}
+	p.line.push(x)
+	p.look(x.since)
 	p.mu.Unlock()
 	p.changed.Signal()
 }
@@ -87,6 +81,9 @@ func (p *Publisher) hand(run []*pending) {
 	away := 0 // not with the client after all
 	for _, x := range run {
 		fail := err
+		if fail == nil {
+			fail = x.ended()
+		}
 		if fail == nil {
 			fail = p.exists(x.msg.Topic)
 		}
@@ -212,7 +209,6 @@ func (p *Publisher) answered(as []answer, told []*pending, outs []*adapters.Outg
 			continue
 		}
 		x.err = a.err
-		x.unwatch()
 		told = append(told, x)
 	}
 	p.mu.Lock()
@@ -266,30 +262,19 @@ func (p *Publisher) fail(x *pending, err error) {
 		return
 	}
 	x.err = err
-	x.unwatch()
-	p.remove(x)
-	tell([]*pending{x}, nil)
-}
-
-func (p *Publisher) remove(x *pending) {
 	p.mu.Lock()
-	p.line.settle(x.of)
+	if !x.of.since.IsZero() { // it is queued
+		p.line.settle(x.of)
+	}
 	if p.closed {
 		p.changed.Signal()
 	}
 	p.mu.Unlock()
-}
-
-// expire fails a message whose context has ended, wherever it is.
-func (p *Publisher) expire(x *pending, why error) {
-	if x.giveUp(why) {
-		p.remove(x)
-		tell([]*pending{x}, nil)
-	}
+	tell([]*pending{x}, nil)
 }
 
 // giveUp settles a message that the feeder or the client may still have. It reports false if it is settled
-// already. It does not look at stop: a context that has ended comes here before watch has returned.
+// already.
 func (x *pending) giveUp(why error) bool {
 	switch {
 	case x.state.CompareAndSwap(queued, settled):
@@ -302,40 +287,71 @@ func (x *pending) giveUp(why error) bool {
 	return true
 }
 
-// unwatch ends the watch of its context.
-func (x *pending) unwatch() {
-	if x.stop != nil {
-		x.stop()
+// attention is how long it takes to notice that a message's context has ended.
+const attention = 20 * time.Millisecond
+
+// look sees to it that somebody looks at what waits, in time for the oldest, and for those that have a context. The
+// lock is held.
+func (p *Publisher) look(now time.Time) {
+	if p.line.head == nil {
+		return
 	}
+	next := p.line.head.since.Add(p.conf.SendTimeout)
+	if soon := now.Add(attention); p.line.watched > 0 && soon.Before(next) {
+		next = soon
+	}
+	switch {
+	case p.timer == nil:
+		p.timer = time.AfterFunc(next.Sub(now), p.late)
+	case !p.rings.IsZero() && !next.Before(p.rings):
+		return
+	default:
+		p.timer.Reset(next.Sub(now))
+	}
+	p.rings = next
 }
 
-// late fails every message that has waited for SendTimeout.
+// late fails every message that has waited for SendTimeout, and those whose contexts have ended.
 func (p *Publisher) late() {
-	why := fmt.Errorf("waited %v for Kafka at %v: %w", p.conf.SendTimeout, p.conf.Cluster.Brokers, context.DeadlineExceeded)
+	waited := fmt.Errorf("waited %v for Kafka at %v: %w", p.conf.SendTimeout, p.conf.Cluster.Brokers, context.DeadlineExceeded)
 	var old []*pending
 	p.mu.Lock()
 	now := time.Now()
-	x := p.line.head
-	for x != nil && now.Sub(x.since) >= p.conf.SendTimeout {
-		next := x.next
+	for x := p.line.head; x != nil; {
+		next, expired := x.next, now.Sub(x.since) >= p.conf.SendTimeout
+		if !expired && p.line.watched == 0 {
+			break
+		}
 		for i := range x.items {
-			if item := &x.items[i]; item.giveUp(why) {
+			item := &x.items[i]
+			why := waited
+			if !expired {
+				if why = item.ended(); why == nil {
+					continue
+				}
+			}
+			if item.giveUp(why) {
 				p.line.settle(x)
-				item.unwatch()
 				old = append(old, item)
 			}
 		}
 		x = next
 	}
-	p.timer = nil
-	if x != nil {
-		p.timer = time.AfterFunc(p.conf.SendTimeout-now.Sub(x.since), p.late)
-	}
+	p.rings = time.Time{}
+	p.look(now)
 	if p.closed {
 		p.changed.Signal()
 	}
 	p.mu.Unlock()
 	tell(old, nil)
+}
+
+// ended says why the message's context has ended, nil if it has not.
+func (x *pending) ended() error {
+	if x.ctx == nil || x.ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(x.ctx)
 }
 
 // sendError says what the client's error means.

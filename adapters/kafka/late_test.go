@@ -50,19 +50,65 @@ func TestAnswerAtTheLastMoment(t *testing.T) {
 	}
 }
 
-// A context may have ended before its message is published.
+// A message whose context has ended is not sent, and another of the same call is. Breaks if it is published though its
+// sender has been told that it failed.
 func TestContextThatHasEnded(t *testing.T) {
 	addr := kafkatest.Addr(kafkatest.Fake(t))
 	topic := kafkatest.Topic(t, addr, 1)
 	p := publisher(t, kafka.PublisherConfig{Cluster: cluster(addr)})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for i := range 1000 {
-		m := message.NewMessage(fmt.Sprint(i), nil)
-		m.SetContext(ctx)
-		if err := p.Publish(topic, m); err != nil && !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errChanged)
+	ended, other := message.NewMessage("ended", nil), message.NewMessage("other", nil)
+	ended.SetContext(ctx)
+	err := p.Publish(topic, ended, other)
+	var failed *kafka.PublishError
+	if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].Message != ended {
+		t.Fatalf("publishing gives %v", err)
+	}
+	if err := failed.Failed[0].Err; !errors.Is(err, errChanged) || errors.Is(err, kafka.ErrUnknown) {
+		t.Errorf("it failed because %v", err)
+	}
+	out, err := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr)}).Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := <-out; m.UUID != "other" {
+		t.Errorf("message %q was published", m.UUID)
+	}
+}
+
+var errChanged = errors.New("the sender has changed its mind")
+
+// A context that ends while nobody answers ends the wait, and what became of its message is unknown. Breaks if only
+// SendTimeout does, or if all that is under way fails with it.
+func TestContextThatEnds(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	topic := kafkatest.Topic(t, addr, 1)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	fake.ControlKey(kmsg.Produce.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		fake.SleepControl(func() {
+			close(asked)
+			<-answer
+		})
+		return nil, nil, false //nolint:nilnil // then it is the broker that answers
+	})
+	p := publisher(t, kafka.PublisherConfig{Cluster: cluster(addr), SendTimeout: time.Hour})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	m := message.NewMessage("1", nil)
+	m.SetContext(ctx)
+	other := make(chan error, 1)
+	go func() { other <- p.Publish(topic, message.NewMessage("2", nil)) }()
+	failed := make(chan error, 1)
+	<-asked // a request is under way, and whatever is published now waits behind it
+	go func() { failed <- p.Publish(topic, m) }()
+	cancel(errChanged)
+	if err := <-failed; !errors.Is(err, errChanged) {
+		t.Errorf("publishing gives %v", err)
+	}
+	close(answer)
+	if err := <-other; err != nil {
+		t.Errorf("another message failed: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/internal/lazy"
 )
 
 // A parcel is what one call publishes. All that the client needs of its messages is in three pieces of memory, one
@@ -21,6 +22,7 @@ type parcel struct {
 	// By the publisher's mu.
 	since      time.Time // it was queued
 	left       int       // items that are not settled
+	watched    bool      // one of them has a context
 	prev, next *parcel   // in the line
 
 	// Who is told, one of them.
@@ -38,7 +40,7 @@ type pending struct {
 	key   body
 	value body
 	state atomic.Uint32      // queued, given or settled
-	stop  func() bool        // ends the watch of its context; nil: it has none
+	ctx   context.Context    //nolint:containedctx // The message's; nil: it does not end.
 	out   *adapters.Outgoing // of a Send or a transaction
 	at    int                // of a Publish: its index there
 	err   error
@@ -59,7 +61,10 @@ type batch struct {
 }
 
 // A line is what is not settled, in the order of sending.
-type line struct{ head, tail *parcel }
+type line struct {
+	head, tail *parcel
+	watched    int // parcels
+}
 
 func (l *line) push(p *parcel) {
 	p.prev = l.tail
@@ -69,6 +74,9 @@ func (l *line) push(p *parcel) {
 		l.tail.next = p
 	}
 	l.tail = p
+	if p.watched {
+		l.watched++
+	}
 }
 
 // settle notes that one more of a parcel's items is settled.
@@ -87,14 +95,21 @@ func (l *line) settle(p *parcel) {
 		p.next.prev = p.prev
 	}
 	p.prev, p.next = nil, nil
+	if p.watched {
+		l.watched--
+	}
 }
 
-// endsByItself reports whether a context may end while its message is being published, so that somebody
-// has to watch it. That of a claim does so only when its flow gives up what is in flight, which waits for
-// what is being published anyhow.
-func endsByItself(ctx context.Context) bool {
-	if ctx == nil {
+// mayEnd reports whether a context may end while its message is being published, so that it has to be looked at.
+// That of a claim does so only when its flow gives up what is in flight, which waits for what is being published
+// anyhow.
+func mayEnd(ctx context.Context) bool {
+	switch ctx.(type) {
+	case nil, *claimContext:
 		return false
+	}
+	if lazy.In(ctx) {
+		return true
 	}
 	done := ctx.Done()
 	if done == nil {

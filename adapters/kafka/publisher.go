@@ -32,7 +32,8 @@ type Publisher struct {
 	line    line
 	inside  int // with the client
 	closed  bool
-	timer   *time.Timer // fires when the oldest message has waited too long; nil: nothing waits
+	timer   *time.Timer // of late
+	rings   time.Time   // when it fires; zero: it does not
 
 	// The feeder's, until it has ended.
 	client   sarama.Client
@@ -113,7 +114,7 @@ func (e *PublishError) Rest() []*message.Message {
 }
 
 // Publish sends messages in one operation and waits until every one is acknowledged by all replicas in
-// sync, has failed, or has waited for SendTimeout or its own context's end. An error is a *PublishError
+// sync, has failed, or has waited for SendTimeout or its own context's end, which is noticed within 20 ms. An error is a *PublishError
 // with a result for each message that failed; it wraps channel.ErrTooLarge (then nothing was sent),
 // ErrUnknown, ErrNoTopic, adapters.ErrClosed, or what the client says. Nobody may change the payloads
 // before it returns.
@@ -151,9 +152,7 @@ func (p *Publisher) parcel(topic string, messages []*message.Message, b *batch, 
 	for i, m := range messages {
 		x := of.putMessage(topic, p.keyOf(topic, m), m)
 		x.at = at + i
-		if ctx := m.Context(); endsByItself(ctx) {
-			p.watch(ctx, x)
-		}
+		x.watch(m.Context())
 	}
 	return of
 }
@@ -232,10 +231,7 @@ func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoi
 			if o.Err != nil {
 				continue
 			}
-			x := of.put(o)
-			if endsByItself(o.Context) {
-				p.watch(o.Context, x)
-			}
+			of.put(o).watch(o.Context)
 		}
 		p.push(of)
 	}
@@ -255,9 +251,11 @@ func (p *Publisher) checkOut(o *adapters.Outgoing, texts int) error {
 	return nil
 }
 
-// watch has a message fail when its context ends.
-func (p *Publisher) watch(ctx context.Context, x *pending) {
-	x.stop = context.AfterFunc(ctx, func() { p.expire(x, context.Cause(ctx)) })
+// watch has the message fail when its context ends.
+func (x *pending) watch(ctx context.Context) {
+	if mayEnd(ctx) {
+		x.ctx, x.of.watched = ctx, true
+	}
 }
 
 // Close refuses further messages, waits for those under way, at most SendTimeout, and closes the

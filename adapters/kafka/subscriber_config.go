@@ -28,7 +28,7 @@ type SubscriberConfig struct {
 	// SpreadKeyless gives up the order of messages without a key.
 	SpreadKeyless bool
 	// Lanes is how many keys of a partition can be in flight at once where the subscriber delivers to a
-	// channel (Subscribe): keys are spread over that many by hash. A flow has its own (flow.Workers). 0: 256.
+	// channel (Subscribe); with more keys than that, some share a lane. A flow has its own (flow.Workers). 0: 256.
 	Lanes int
 	// Window is how many messages of a partition may be delivered beyond the last committed one: what is
 	// repeated at most after a crash. One slow message holds the commit up: the others of its partition go on so far.

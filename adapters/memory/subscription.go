@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/leat-go/leat/internal/lazy"
 )
 
 // A subscription delivers to the channel of one Subscribe. Its workers take turns: the one that leads
@@ -28,10 +29,10 @@ func (s *subscription) work() {
 	empty := message.NewMessage("", nil)
 	for d != nil {
 		m := d.fill(empty)
-		mctx := &messageContext{Context: s.ctx, again: d.again}
+		mctx := &messageContext{Context: lazy.Context{Context: s.ctx}, again: d.again}
 		m.SetContext(mctx)
 		if !s.offer(m) {
-			mctx.end(nil)
+			mctx.End(nil)
 			s.settle(d, unoffered)
 			return
 		}
@@ -43,9 +44,9 @@ func (s *subscription) work() {
 		empty = message.NewMessage("", nil) // while the reader works, instead of while it waits
 		f := s.await(m, &leads)
 		if f == lost {
-			mctx.end(s.errLost())
+			mctx.End(s.errLost())
 		} else {
-			mctx.end(nil)
+			mctx.End(nil)
 		}
 		if leads {
 			d, more = s.lead(d, f)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/lazy"
 )
 
 // bury publishes the record's dead letter, again and again until that succeeds. It gives false when all
@@ -44,7 +45,7 @@ func (w *worker) bury(f failure) bool {
 // send publishes once and waits for the result. It gives false when all ends before that is known.
 func (w *worker) send(o *adapters.Outgoing) (sent bool, err error) {
 	// The record's own deadline, if it has one, is no reason to keep its dead letter back.
-	ctx := &messageContext{Context: w.claim.Context(), subscription: context.WithoutCancel(w.context(w.rec.Again))}
+	ctx := &messageContext{Context: lazy.Context{Context: w.claim.Context()}, subscription: context.WithoutCancel(w.context(w.rec.Again))}
 	done := make(chan struct{})
 	o.Context, o.Err = ctx, nil
 	w.Publish.Send([]*adapters.Outgoing{o}, func(outs []*adapters.Outgoing) {
@@ -54,16 +55,16 @@ func (w *worker) send(o *adapters.Outgoing) (sent bool, err error) {
 	})
 	select {
 	case <-done:
-		ctx.end(nil)
+		ctx.End(nil)
 		return true, o.Err
 	case <-w.ending:
 	}
 	select {
 	case <-done:
-		ctx.end(nil)
+		ctx.End(nil)
 		return true, o.Err
 	case <-w.forced:
-		ctx.end(w.errLost())
+		ctx.End(w.errLost())
 	case <-w.claim.Context().Done(): // and ctx with it
 	}
 	return false, nil

@@ -3,7 +3,6 @@ package subscription
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -17,8 +16,8 @@ import (
 // A Config says how claims are delivered. The zero value is useful. It is not changed after its first
 // Deliver, and then safe for concurrent use.
 type Config struct {
-	// Lanes is how many messages of one claim may be in flight at once. In KeyOrdered mode each lane has
-	// the keys that hash to it, one message at a time; Ordered has one lane. 0: 256.
+	// Lanes is how many messages of one claim may be in flight at once. In KeyOrdered mode a key has a lane of its own
+	// while there are enough, and shares one else; Ordered has one lane. 0: 256.
 	Lanes int
 	// SpreadKeyless gives up the order of messages without a key, so that Lanes of them are in flight at
 	// once. Otherwise they have one lane of their own, and keep their partition's order.
@@ -46,8 +45,6 @@ type Config struct {
 	// each time, with a Metadata of its own. It must not keep the record; the context is set afterwards.
 	// nil: id, payload and headers, with the key in channel.HeaderKey.
 	Message func(*adapters.Record) *message.Message
-
-	seed maphash.Seed // of the lanes' hash; zero: random, so that nobody outside can choose keys for one lane
 }
 
 // Events are functions that are called as things happen; nil ones are not. They must not block nor keep
@@ -113,9 +110,6 @@ func (c *Config) withDefaults() Config {
 	}
 	if s.Drain == 0 {
 		s.Drain = 10 * time.Second
-	}
-	if s.seed == (maphash.Seed{}) {
-		s.seed = maphash.MakeSeed()
 	}
 	if s.Log == nil {
 		s.Log = slog.Default()

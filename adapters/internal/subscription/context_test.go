@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/lazy"
 )
 
 // values is a native record that has values for the message's context.
@@ -63,16 +64,16 @@ func TestContextEnds(t *testing.T) {
 		end  func(of context.CancelCauseFunc, x *messageContext)
 		want error
 	}{
-		{"settled", func(_ context.CancelCauseFunc, x *messageContext) { x.end(nil) }, context.Canceled},
-		{"taken away", func(_ context.CancelCauseFunc, x *messageContext) { x.end(errEarly) }, errEarly},
+		{"settled", func(_ context.CancelCauseFunc, x *messageContext) { x.End(nil) }, context.Canceled},
+		{"taken away", func(_ context.CancelCauseFunc, x *messageContext) { x.End(errEarly) }, errEarly},
 		{"claim's ends", func(of context.CancelCauseFunc, _ *messageContext) { of(errEarly) }, errEarly},
-		{"both", func(of context.CancelCauseFunc, x *messageContext) { of(errEarly); x.end(channel.ErrStopped) }, errEarly},
+		{"both", func(of context.CancelCauseFunc, x *messageContext) { of(errEarly); x.End(channel.ErrStopped) }, errEarly},
 		{"nothing", func(context.CancelCauseFunc, *messageContext) {}, nil},
 	} {
 		for _, asked := range []bool{false, true} {
 			base, of := context.WithCancelCause(context.Background())
 			sub, stop := context.WithCancel(context.Background())
-			x := &messageContext{Context: base, subscription: context.WithoutCancel(sub)}
+			x := &messageContext{Context: lazy.Context{Context: base}, subscription: context.WithoutCancel(sub)}
 			if asked {
 				x.Done()
 			}
@@ -101,7 +102,7 @@ func TestContextIsSafe(*testing.T) {
 	base, of := context.WithCancelCause(context.Background())
 	defer of(nil)
 	for range 200 {
-		x := &messageContext{Context: base, subscription: context.Background()}
+		x := &messageContext{Context: lazy.Context{Context: base}, subscription: context.Background()}
 		var all sync.WaitGroup
 		all.Go(func() { <-x.Done() })
 		all.Go(func() {
@@ -109,7 +110,7 @@ func TestContextIsSafe(*testing.T) {
 			defer end()
 			<-child.Done()
 		})
-		all.Go(func() { x.end(nil) })
+		all.Go(func() { x.End(nil) })
 		all.Go(func() { _, _ = x.Err(), x.Value(keyOf("x")) })
 		all.Wait()
 	}

@@ -3,7 +3,6 @@ package subscription
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/seats"
 )
 
 // A delivery is one claim on its way to the subscription's channel.
@@ -28,10 +28,11 @@ type delivery struct {
 	once   sync.Once
 	timer  *time.Timer // of Drain; nil: ownership was lost before
 
-	lanes   []*queue // by hash of the key; nil until needed
-	keyless *queue   // or all, where order wants one
-	pool    *queue   // what has no order
-	broken  *queue   // what is no message
+	lanes   []*queue // of the keys that seats gives them; nil until needed
+	seats   *seats.Lanes
+	keyless *queue // or all, where order wants one
+	pool    *queue // what has no order
+	broken  *queue // what is no message
 	parked  []adapters.Record
 	workers sync.WaitGroup
 
@@ -54,7 +55,7 @@ func (c *Config) Deliver(ctx context.Context, claim adapters.Claim, out chan<- *
 		ending: make(chan struct{}), forced: make(chan struct{}),
 	}
 	if claim.Order() == adapters.KeyOrdered {
-		d.lanes = make([]*queue, d.Lanes)
+		d.lanes, d.seats = make([]*queue, d.Lanes), seats.New(d.Lanes)
 	}
 	unstop := context.AfterFunc(ctx, d.stop)
 	unlose := context.AfterFunc(claim.Context(), d.lose)
@@ -109,18 +110,15 @@ func (d *delivery) read() {
 		if err != nil {
 			d.stop()
 		}
-		for rest := run; len(rest) > 0; {
-			q, n := d.place(&rest[0]), 1
-			for n < len(rest) && d.place(&rest[n]) == q {
-				n++
+		var q *queue
+		from := 0
+		for i := range run {
+			if to := d.place(&run[i]); to != q {
+				d.put(q, run[from:i])
+				q, from = to, i
 			}
-			if q == nil {
-				d.park(rest[:n])
-			} else {
-				q.push(rest[:n])
-			}
-			rest = rest[n:]
 		}
+		d.put(q, run[from:])
 		clear(run)
 		if err != nil || d.isEnding() {
 			return
@@ -128,7 +126,18 @@ func (d *delivery) read() {
 	}
 }
 
-// place gives the queue that a record belongs to, nil if it is to be parked.
+// put adds records to a queue, or parks them if it is nil.
+func (d *delivery) put(q *queue, rs []adapters.Record) {
+	switch {
+	case len(rs) == 0:
+	case q == nil:
+		d.park(rs)
+	default:
+		q.push(rs)
+	}
+}
+
+// place gives the queue that a record belongs to, nil if it is to be parked. It is asked once for each.
 func (d *delivery) place(r *adapters.Record) *queue {
 	switch {
 	case r.Err != nil:
@@ -136,12 +145,17 @@ func (d *delivery) place(r *adapters.Record) *queue {
 			return nil
 		}
 		return d.queue(&d.broken, buriers, true)
-	case d.lanes != nil && r.Key != "":
-		return d.queue(&d.lanes[maphash.String(d.seed, r.Key)%uint64(len(d.lanes))], 1, false)
+	case d.isSeated(r):
+		return d.queue(&d.lanes[d.seats.Take(r.Key)], 1, false)
 	case d.lanes != nil && d.SpreadKeyless, d.claim.Order() == adapters.Unordered:
 		return d.queue(&d.pool, d.Lanes, true)
 	}
 	return d.queue(&d.keyless, 1, false)
+}
+
+// isSeated reports whether the record is on the lane of its key.
+func (d *delivery) isSeated(r *adapters.Record) bool {
+	return d.lanes != nil && r.Key != "" && r.Err == nil
 }
 
 func (d *delivery) queue(q **queue, limit int, shared bool) *queue {

@@ -35,7 +35,6 @@ func stageOf(t *testing.T) stage {
 		return nil
 	}})
 	c.Backoff = Backoff{Base: 1000 * day, Cap: 1000 * day}
-	c.seed = apart(256, "taken", "paused", "buried", "refused", "offered")
 	s := stage{post: c.Publish.(*post)}
 	rs := rec("taken.1", "taken.2", "paused.1", "paused.2", "buried.1", "buried.2", "refused.1", "refused.2")
 	rs[4].Again, rs[6].Again = 2, 2

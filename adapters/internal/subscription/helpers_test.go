@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -181,9 +180,6 @@ func deliver(t *testing.T, c Config, claim *fakeClaim) *rig {
 	if err := c.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if c.seed == (maphash.Seed{}) && c.Lanes == 0 {
-		c.seed = apart(256, "a", "b", "c")
-	}
 	ctx, stop := context.WithCancel(context.WithValue(context.Background(), keyOf("subscription"), "of the subscription"))
 	r.stop, claim.given = stop, ctx
 	go func() {
@@ -199,19 +195,6 @@ func deliver(t *testing.T, c Config, claim *fakeClaim) *rig {
 }
 
 type keyOf string
-
-// apart gives a seed by which the keys are in lanes of their own.
-func apart(lanes uint64, keys ...string) maphash.Seed {
-	for {
-		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
-		for _, k := range keys {
-			seen[maphash.String(seed, k)%lanes] = true
-		}
-		if len(seen) == len(keys) {
-			return seed
-		}
-	}
-}
 
 // have gives what can be received now, unsettled; in virtual time only.
 func (r *rig) have() (ms []*message.Message) {

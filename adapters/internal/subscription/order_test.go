@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"fmt"
 	"runtime"
 	"strconv"
 	"testing"
@@ -102,6 +103,26 @@ func TestKeyless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // one lane for keys, and still none of theirs for the others
 		r := deliver(t, Config{Lanes: 1}, claimOf(adapters.KeyOrdered, rec("1", "a.1", "b.1")...))
 		r.get(t, "1", "a.1")
+	})
+}
+
+// While there are lanes for them, no key waits for another. Breaks if a key's hash chooses its lane: then about a third
+// of the keys wait.
+func TestNoKeyWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lanes = 64
+		var ids, first, second []string
+		for i := range lanes {
+			first = append(first, fmt.Sprintf("k%d.1", i))
+			second = append(second, fmt.Sprintf("k%d.2", i))
+		}
+		ids = append(append(ids, first...), second...)
+		r := deliver(t, Config{Lanes: lanes}, claimOf(adapters.KeyOrdered, rec(ids...)...))
+		for _, want := range [][]string{first, second} {
+			for _, m := range r.get(t, want...) {
+				m.Ack()
+			}
+		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/internal/lazy"
 )
 
 // A worker takes the records of one queue, one at a time, each until it is finished. So what pauses in a
@@ -38,6 +39,9 @@ func (w *worker) run() {
 			break
 		}
 		w.finish(&w.rec)
+		if w.isSeated(&w.rec) {
+			w.seats.Leave(w.rec.Key)
+		}
 		w.rec = adapters.Record{}
 	}
 	if w.isEnding() {
@@ -82,7 +86,7 @@ func (w *worker) deliver(again int) fate {
 	ctx := w.context(again)
 	m := w.message(ctx)
 	if !w.offer(m) {
-		ctx.end(nil)
+		ctx.End(nil)
 		return back
 	}
 	w.rec.Unseen = false
@@ -92,22 +96,24 @@ func (w *worker) deliver(again int) fate {
 	select {
 	case <-m.Acked():
 	case <-m.Nacked():
-		ctx.end(nil)
+		ctx.End(nil)
 		return nacked
 	case <-w.ending:
 		return w.drain(m, ctx)
 	}
-	ctx.end(nil)
+	ctx.End(nil)
 	return acked
 }
 
 // context makes that of one attempt.
 func (w *worker) context(again int) *messageContext {
-	ctx := &messageContext{Context: w.rec.Context, subscription: w.values, native: w.rec.Native, again: again, doubtful: w.rec.Doubtful}
-	if ctx.Context == nil {
-		ctx.Context = w.claim.Context()
+	of := w.rec.Context
+	if of == nil {
+		of = w.claim.Context()
 	}
-	return ctx
+	return &messageContext{
+		Context: lazy.Context{Context: of}, subscription: w.values, native: w.rec.Native, again: again, doubtful: w.rec.Doubtful,
+	}
 }
 
 // message makes the record a message. Each attempt has one of its own: a nacked one cannot be
@@ -154,10 +160,10 @@ func (w *worker) drain(m *message.Message, ctx *messageContext) fate {
 	}
 	select {
 	case <-m.Acked(): // in time after all, unless ownership is lost: then finish does nothing
-		ctx.end(nil)
+		ctx.End(nil)
 		return acked
 	default:
-		ctx.end(cause)
+		ctx.End(cause)
 		return back
 	}
 }

@@ -37,6 +37,14 @@ func newWire(t *testing.T, addr string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.proxy.Stop)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, l := range w.log.all() {
+			t.Logf("%s %s %s", l.at.Format(time.TimeOnly+".000"), l.level, l.text)
+		}
+	})
 	return w
 }
 

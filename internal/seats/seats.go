@@ -1,0 +1,78 @@
+// Package seats deals keys to lanes: no key is on two lanes at once, and no lane is idle while another has two keys
+// to itself, as it would be if a key's hash chose its lane. The slowest lane bounds what a window lets out, so one
+// that has four keys where others have one makes all of them four times as slow.
+package seats
+
+import (
+	"math/rand/v2"
+	"sync"
+)
+
+// Lanes are lanes with what is on each. A key keeps its lane while any message of it is under way. It is safe for
+// concurrent use.
+type Lanes struct {
+	mu   sync.Mutex
+	keys map[string]seat
+	load []int // messages on each lane
+	idle []int // lanes that had none when they were noted, each once
+	free []bool
+}
+
+type seat struct{ lane, n int }
+
+// New gives n lanes.
+func New(n int) *Lanes {
+	l := &Lanes{keys: map[string]seat{}, load: make([]int, n), idle: make([]int, n), free: make([]bool, n)}
+	for i := range l.idle {
+		l.idle[i], l.free[i] = n-1-i, true
+	}
+	return l
+}
+
+// Take gives the lane for one more message of a key: its own, else an idle one, else the less busy of two.
+func (l *Lanes) Take(key string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.keys[key]
+	if !ok {
+		s.lane = l.quiet()
+	}
+	s.n++
+	l.keys[key] = s
+	l.load[s.lane]++
+	return s.lane
+}
+
+func (l *Lanes) quiet() int {
+	for n := len(l.idle); n > 0; n = len(l.idle) {
+		lane := l.idle[n-1]
+		l.idle, l.free[lane] = l.idle[:n-1], false
+		if l.load[lane] == 0 {
+			return lane
+		}
+	}
+	a, b := rand.IntN(len(l.load)), rand.IntN(len(l.load))
+	if l.load[b] < l.load[a] {
+		return b
+	}
+	return a
+}
+
+// Leave says that a message of the key is through.
+func (l *Lanes) Leave(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.keys[key]
+	if !ok {
+		return
+	}
+	if s.n--; s.n == 0 {
+		delete(l.keys, key)
+	} else {
+		l.keys[key] = s
+	}
+	l.load[s.lane]--
+	if l.load[s.lane] == 0 && !l.free[s.lane] {
+		l.idle, l.free[s.lane] = append(l.idle, s.lane), true
+	}
+}
