@@ -18,11 +18,16 @@ import (
 	"github.com/leat-go/leat/router"
 )
 
-// Ours run with their defaults: idempotent, all replicas, Snappy, committed messages only.
+// Ours run with their defaults: idempotent, all replicas, Snappy, committed messages only. The ceiling compresses
+// nothing, as the client comes: where that counts, ours run once more like that.
 func (k *cluster) ours() kafka.Cluster { return kafka.Cluster{Brokers: []string{k.address}} }
 
-func ourPublisher(k *cluster) (message.Publisher, error) {
-	return kafka.NewPublisher(kafka.PublisherConfig{Cluster: k.ours()})
+func ourPublisher(k *cluster) (message.Publisher, error) { return compressing(kafka.Snappy)(k) }
+
+func compressing(by kafka.Compression) func(k *cluster) (message.Publisher, error) {
+	return func(k *cluster) (message.Publisher, error) {
+		return kafka.NewPublisher(kafka.PublisherConfig{Cluster: k.ours(), Compression: by})
+	}
 }
 
 func ourSubscriber(k *cluster, group string) (message.Subscriber, error) {
@@ -80,12 +85,12 @@ func ourClaims(ctx context.Context, k *cluster, topic, group string, l *ledger) 
 }
 
 // started starts a flow on a publisher and a subscriber of ours.
-func (k *cluster) started(ctx context.Context, group string, parts ...flow.Part) (*flow.Handle, func() error, error) {
+func (k *cluster) started(ctx context.Context, group string, by kafka.Compression, parts ...flow.Part) (*flow.Handle, func() error, error) {
 	f, err := flow.New(group, parts...)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: k.ours(), TransactionalID: group})
+	p, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: k.ours(), TransactionalID: group, Compression: by})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,7 +128,7 @@ func ourFlow(d time.Duration, parts ...flow.Part) beginner {
 		parts := append([]flow.Part{
 			flow.Step("do", channel.Topic[[]byte](topic), endpoint.Do(do)), flow.Policy{DeadLetter: channel.Topic[[]byte](dead)},
 		}, parts...)
-		h, end, err := k.started(ctx, group, parts...)
+		h, end, err := k.started(ctx, group, kafka.Snappy, parts...)
 		if err != nil {
 			return nil, errors.Join(err, k.remove(dead))
 		}
@@ -154,9 +159,9 @@ func sent(f interface{ Counts() map[string]flow.Counts }) func() int64 {
 }
 
 // flowRelay is the flow's own engine.
-func flowRelay(parts ...flow.Part) relay {
+func flowRelay(by kafka.Compression, parts ...flow.Part) relay {
 	return func(ctx context.Context, k *cluster, r *route) (func() int64, func() error, error) {
-		h, end, err := k.started(ctx, r.group, append(r.parts(), parts...)...)
+		h, end, err := k.started(ctx, r.group, by, append(r.parts(), parts...)...)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/adapters/kafka"
 	"github.com/leat-go/leat/bench/measure"
 	"github.com/leat-go/leat/flow"
 )
@@ -109,7 +110,8 @@ func pipelineRow(k *cluster) measure.Row {
 		Ceiling: &measure.Contestant{Name: "sarama, consumer group and AsyncProducer", Open: k.relays(rawRelay)},
 		Rival:   &measure.Contestant{Name: "watermill-kafka on a Watermill router", Count: rivals, Open: k.relays(rivalRelay)},
 		Ours: []measure.Ours{
-			{Contestant: measure.Contestant{Name: "flow.Run", Open: k.relays(flowRelay())}, Must: measure.Must{Ceiling: 0.8}},
+			{Contestant: measure.Contestant{Name: "flow.Run", Open: k.relays(flowRelay(kafka.Snappy))}, Must: measure.Must{Ceiling: 0.8}},
+			{Contestant: measure.Contestant{Name: "flow.Run, Uncompressed", Open: k.relays(flowRelay(kafka.Uncompressed))}, Must: measure.Must{Why: whyBare}},
 			{Contestant: measure.Contestant{Name: "AddTo", Open: k.relays(routerRelay)}, Must: measure.Must{Ceiling: 0.45}},
 		},
 	}
@@ -121,9 +123,9 @@ func exactlyOnceRow(k *cluster) measure.Row {
 		Name:    "Kafka, pipeline, exactly once",
 		Needs:   k.need,
 		Count:   enough,
-		Ceiling: &measure.Contestant{Name: "flow.Run, at least once", Open: k.relays(flowRelay())},
+		Ceiling: &measure.Contestant{Name: "flow.Run, at least once", Open: k.relays(flowRelay(kafka.Snappy))},
 		Ours: []measure.Ours{{
-			Contestant: measure.Contestant{Name: "flow.Run, flow.ExactlyOnce", Open: k.relays(flowRelay(flow.ExactlyOnce()))},
+			Contestant: measure.Contestant{Name: "flow.Run, flow.ExactlyOnce", Open: k.relays(flowRelay(kafka.Snappy, flow.ExactlyOnce()))},
 			Must:       measure.Must{Ceiling: 0.5},
 		}},
 	}

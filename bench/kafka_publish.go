@@ -10,6 +10,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/adapters/kafka"
 	"github.com/leat-go/leat/bench/measure"
 	"github.com/leat-go/leat/channel"
 )
@@ -39,6 +40,8 @@ func (s shape) String() string {
 	return fmt.Sprintf("%d callers, each waits for one message", s.callers)
 }
 
+const whyBare = "shows what compression costs: the ceiling compresses nothing"
+
 // publishRow sends 256 bytes under 1,000 keys to four partitions.
 func publishRow(k *cluster, ids *identities, s shape, must measure.Must) measure.Row {
 	count, rivals := s.counts()
@@ -48,9 +51,10 @@ func publishRow(k *cluster, ids *identities, s shape, must measure.Must) measure
 		Count:   count,
 		Ceiling: &measure.Contestant{Name: "sarama, AsyncProducer", Open: s.raw(k)},
 		Rival:   &measure.Contestant{Name: "watermill-kafka", Count: rivals, Open: s.through(k, ids, rivalPublisher)},
-		Ours: []measure.Ours{{
-			Contestant: measure.Contestant{Name: "kafka.Publisher", Open: s.through(k, ids, ourPublisher)}, Must: must,
-		}},
+		Ours: []measure.Ours{
+			{Contestant: measure.Contestant{Name: "kafka.Publisher", Open: s.through(k, ids, ourPublisher)}, Must: must},
+			{Contestant: measure.Contestant{Name: "kafka.Publisher, Uncompressed", Open: s.through(k, ids, compressing(kafka.Uncompressed))}, Must: measure.Must{Why: whyBare}},
+		},
 	}
 }
 
