@@ -193,7 +193,7 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 			ended <- struct{}{}
 		}()
 	}
-	h.deal(c, lanes, steps)
+	h.deal(c, lanes, places, steps)
 	patient := h.isPatient()
 	for _, l := range lanes {
 		l.close(patient)
@@ -218,8 +218,8 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 	}
 }
 
-// deal is the reader's loop.
-func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
+// deal is the reader's loop. Without places the lanes take turns.
+func (h *Handle) deal(c adapters.Claim, lanes []*lane, places *seats.Lanes, steps []string) {
 	buf := make([]adapters.Record, 0, runLength)
 	shares := make([][]adapters.Record, len(lanes))
 	turn := 0
@@ -237,8 +237,8 @@ func (h *Handle) deal(c adapters.Claim, lanes []*lane, steps []string) {
 		default:
 			for i := range run {
 				var at int
-				if s := lanes[0].seats; s != nil {
-					at = s.Take(run[i].Key)
+				if places != nil {
+					at = places.Take(run[i].Key)
 				} else {
 					turn++
 					at = turn % len(lanes)

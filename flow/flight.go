@@ -18,10 +18,11 @@ type flight struct {
 	outs []*adapters.Outgoing
 	came []tally // at its own step first, then at those behind direct hops
 
-	// Room for one of each.
-	out   adapters.Outgoing
-	first [1]*adapters.Outgoing
-	came1 [1]tally
+	one struct { // room for one of each
+		out  adapters.Outgoing
+		outs [1]*adapters.Outgoing
+		came [1]tally
+	}
 }
 
 // fleet is how many flights are made at once.
@@ -36,10 +37,10 @@ func (l *lane) takesOff(w *work) (*flight, bool) {
 	x := l.newFlight()
 	x.in, x.rec, x.seq = w.in, w.rec, w.seq
 	w.comesTo()
-	x.came = append(x.came1[:0], w.came...)
-	x.outs = x.first[:0]
+	x.came = append(x.one.came[:0], w.came...)
+	x.outs = x.one.outs[:0]
 	for i, o := range w.outs {
-		out := &x.out
+		out := &x.one.out
 		if i > 0 {
 			out = &adapters.Outgoing{}
 		}

@@ -41,8 +41,8 @@ type lane struct {
 	sends    []*adapters.Outgoing       // to be sent
 	told     func([]*adapters.Outgoing) // l.sent
 	urgent   bool                       // somebody waits for what is sent
-	fleet    []flight                   // to be used
-	spare    struct {                   // as well
+	fleet    []flight                   // those that are not used yet
+	spare    struct {                   // to use again
 		over []*work
 		down []*flight
 	}

@@ -142,20 +142,25 @@ func TestWorkersWorkOnKeysSideBySide(t *testing.T) {
 	})
 }
 
+// sleepy is a block that takes d, and how many messages it has had at once at most.
+func sleepy(d time.Duration, e channel.Effect) (block[parcel], *atomic.Int32) {
+	var busy, most atomic.Int32
+	return block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
+		if n := busy.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		time.Sleep(d)
+		busy.Add(-1)
+		return channel.Done(), nil
+	}, channel.Shape{Effect: e}}, &most
+}
+
 // While there are workers for them, no key waits for another. Breaks if a key's hash chooses its worker: then about a
 // third of the keys wait.
 func TestNoKeyWaitsForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keys, each = 32, 3
-		var busy, most atomic.Int32
-		b := block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
-			if n := busy.Add(1); n > most.Load() {
-				most.Store(n)
-			}
-			time.Sleep(time.Minute)
-			busy.Add(-1)
-			return channel.Done(), nil
-		}, channel.Shape{Effect: channel.Acts}}
+		b, most := sleepy(time.Minute, channel.Acts)
 		r := newRig(t, claims, quick(), flow.Workers(keys), flow.Step("a", arrivals, b))
 		for i := range keys * each {
 			r.give("arrivals", fmt.Sprint("k", i%keys), parcel{ID: fmt.Sprint("p", i)})
@@ -203,15 +208,7 @@ func TestAnOrderedTopic(t *testing.T) {
 // Where order is nobody's business all workers are used, whatever the keys.
 func TestAnUnorderedTopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var busy, most atomic.Int32
-		b := block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
-			if n := busy.Add(1); n > most.Load() {
-				most.Store(n)
-			}
-			time.Sleep(time.Second)
-			busy.Add(-1)
-			return channel.Done(), nil
-		}, channel.Shape{}}
+		b, most := sleepy(time.Second, channel.Pure)
 		r := &rig{T: t, How: claims, Broker: &memory.Broker{Order: adapters.Unordered}}
 		defer r.Broker.Close()
 		r.run(mustNew(t, "f", quick(), flow.Workers(10), flow.Step("a", arrivals, b)))

@@ -70,7 +70,7 @@ func (p *Publisher) feed() {
 func (p *Publisher) waits(rest int) bool {
 	nothing := rest == 0 && len(p.queue) == 0
 	if p.closed {
-		return nothing && p.line.head != nil
+		return nothing && p.line.first() != nil
 	}
 	return nothing || p.inside >= inClient
 }
@@ -263,9 +263,7 @@ func (p *Publisher) fail(x *pending, err error) {
 	}
 	x.err = err
 	p.mu.Lock()
-	if !x.of.since.IsZero() { // it is queued
-		p.line.settle(x.of)
-	}
+	p.line.settle(x.of)
 	if p.closed {
 		p.changed.Signal()
 	}
@@ -293,10 +291,11 @@ const attention = 20 * time.Millisecond
 // look sees to it that somebody looks at what waits, in time for the oldest, and for those that have a context. The
 // lock is held.
 func (p *Publisher) look(now time.Time) {
-	if p.line.head == nil {
+	first := p.line.first()
+	if first == nil {
 		return
 	}
-	next := p.line.head.since.Add(p.conf.SendTimeout)
+	next := first.since.Add(p.conf.SendTimeout)
 	if soon := now.Add(attention); p.line.watched > 0 && soon.Before(next) {
 		next = soon
 	}
@@ -317,10 +316,15 @@ func (p *Publisher) late() {
 	var old []*pending
 	p.mu.Lock()
 	now := time.Now()
-	for x := p.line.head; x != nil; {
-		next, expired := x.next, now.Sub(x.since) >= p.conf.SendTimeout
+	for e := p.line.parcels.Front(); e != nil; {
+		x := parcelAt(e)
+		e = e.Next() // before x may go
+		expired := now.Sub(x.since) >= p.conf.SendTimeout
 		if !expired && p.line.watched == 0 {
 			break
+		}
+		if !expired && !x.watched {
+			continue
 		}
 		for i := range x.items {
 			item := &x.items[i]
@@ -335,7 +339,6 @@ func (p *Publisher) late() {
 				old = append(old, item)
 			}
 		}
-		x = next
 	}
 	p.rings = time.Time{}
 	p.look(now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,23 +73,26 @@ func TestContextThatHasEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := <-out; m.UUID != "other" {
+	m := <-out
+	m.Ack()
+	if m.UUID != "other" {
 		t.Errorf("message %q was published", m.UUID)
 	}
 }
 
 var errChanged = errors.New("the sender has changed its mind")
 
-// A context that ends while nobody answers ends the wait, and what became of its message is unknown. Breaks if only
-// SendTimeout does, or if all that is under way fails with it.
+// A context that ends while its message is with a broker that does not answer ends the wait, and what became of the
+// message is unknown. Breaks if only SendTimeout ends it, or if all that is under way fails with it.
 func TestContextThatEnds(t *testing.T) {
 	fake := kafkatest.Fake(t)
 	addr := kafkatest.Addr(fake)
 	topic := kafkatest.Topic(t, addr, 1)
 	asked, answer := make(chan struct{}), make(chan struct{})
+	ask := sync.OnceFunc(func() { close(asked) }) // it is called for each request
 	fake.ControlKey(kmsg.Produce.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 		fake.SleepControl(func() {
-			close(asked)
+			ask()
 			<-answer
 		})
 		return nil, nil, false //nolint:nilnil // then it is the broker that answers
@@ -97,13 +101,12 @@ func TestContextThatEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m := message.NewMessage("1", nil)
 	m.SetContext(ctx)
-	other := make(chan error, 1)
-	go func() { other <- p.Publish(topic, message.NewMessage("2", nil)) }()
-	failed := make(chan error, 1)
-	<-asked // a request is under way, and whatever is published now waits behind it
+	failed, other := make(chan error, 1), make(chan error, 1)
 	go func() { failed <- p.Publish(topic, m) }()
+	<-asked
+	go func() { other <- p.Publish(topic, message.NewMessage("2", nil)) }()
 	cancel(errChanged)
-	if err := <-failed; !errors.Is(err, errChanged) {
+	if err := <-failed; !errors.Is(err, errChanged) || !errors.Is(err, kafka.ErrUnknown) {
 		t.Errorf("publishing gives %v", err)
 	}
 	close(answer)

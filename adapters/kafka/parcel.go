@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"container/list"
 	"context"
 	"sync/atomic"
 	"time"
@@ -20,10 +21,10 @@ type parcel struct {
 	texts   []byte // ids, keys, names and values of headers
 
 	// By the publisher's mu.
-	since      time.Time // it was queued
-	left       int       // items that are not settled
-	watched    bool      // one of them has a context
-	prev, next *parcel   // in the line
+	since   time.Time     // it was queued
+	left    int           // items that are not settled
+	watched bool          // one of them has a context
+	place   *list.Element // in the line; nil: it is not queued
 
 	// Who is told, one of them.
 	done  func([]*adapters.Outgoing) // of a Send
@@ -62,18 +63,22 @@ type batch struct {
 
 // A line is what is not settled, in the order of sending.
 type line struct {
-	head, tail *parcel
-	watched    int // parcels
+	parcels list.List
+	watched int // of them
+}
+
+// first is the oldest, nil if there is none.
+func (l *line) first() *parcel { return parcelAt(l.parcels.Front()) }
+
+func parcelAt(e *list.Element) *parcel {
+	if e == nil {
+		return nil
+	}
+	return e.Value.(*parcel) //nolint:forcetypeassert // The line has parcels only.
 }
 
 func (l *line) push(p *parcel) {
-	p.prev = l.tail
-	if l.tail == nil {
-		l.head = p
-	} else {
-		l.tail.next = p
-	}
-	l.tail = p
+	p.place = l.parcels.PushBack(p)
 	if p.watched {
 		l.watched++
 	}
@@ -81,20 +86,10 @@ func (l *line) push(p *parcel) {
 
 // settle notes that one more of a parcel's items is settled.
 func (l *line) settle(p *parcel) {
-	if p.left--; p.left > 0 || p.since.IsZero() {
+	if p.left--; p.left > 0 || p.place == nil {
 		return
 	}
-	if p.prev == nil {
-		l.head = p.next
-	} else {
-		p.prev.next = p.next
-	}
-	if p.next == nil {
-		l.tail = p.prev
-	} else {
-		p.next.prev = p.prev
-	}
-	p.prev, p.next = nil, nil
+	l.parcels.Remove(p.place)
 	if p.watched {
 		l.watched--
 	}

@@ -114,10 +114,10 @@ func (e *PublishError) Rest() []*message.Message {
 }
 
 // Publish sends messages in one operation and waits until every one is acknowledged by all replicas in
-// sync, has failed, or has waited for SendTimeout or its own context's end, which is noticed within 20 ms. An error is a *PublishError
-// with a result for each message that failed; it wraps channel.ErrTooLarge (then nothing was sent),
-// ErrUnknown, ErrNoTopic, adapters.ErrClosed, or what the client says. Nobody may change the payloads
-// before it returns.
+// sync, has failed, or has waited for SendTimeout or its own context's end, which is noticed within 20 ms.
+// An error is a *PublishError with a result for each message that failed; it wraps channel.ErrTooLarge (then
+// nothing was sent), ErrUnknown, ErrNoTopic, adapters.ErrClosed, or what the client says. Nobody may change
+// the payloads before it returns.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil

@@ -278,8 +278,9 @@ func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*
 	of := newParcel(n)
 	of.tx = all
 	for _, o := range outs {
+		x := of.put(o)
 		select {
-		case input <- &of.put(o).msg:
+		case input <- &x.msg:
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
 		}
