@@ -118,7 +118,7 @@ func (p *Publisher) connect() error {
 	if err != nil {
 		return err
 	}
-	producer, err := sarama.NewAsyncProducerFromClient(client)
+	producer, err := line.producer(client)
 	if err != nil {
 		_ = client.Close()
 		return p.conf.Cluster.unreachable(err)

@@ -209,7 +209,7 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stak
 	if err != nil {
 		return err
 	}
-	producer, err := sarama.NewAsyncProducerFromClient(client)
+	producer, err := line.producer(client)
 	if err != nil {
 		_ = client.Close()
 		return fmt.Errorf("transactional id %q: %w", t.id, err)
