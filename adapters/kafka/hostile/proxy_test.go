@@ -91,13 +91,13 @@ func (w *wire) fault(kind string, attributes map[string]any, streams ...string) 
 }
 
 // inPairs reports whether the log has as many lines that trouble ended as that it began, and no others but those of
-// partitions that were lost.
+// partitions that were lost, with what was finished in them and could not be committed.
 func (w *wire) inPairs() bool {
 	began, ended, lost := 0, 0, 0
 	ls := w.log.all()
 	for _, l := range ls {
 		switch {
-		case strings.HasPrefix(l.text, "partition lost"):
+		case strings.HasPrefix(l.text, "partition lost"), strings.HasPrefix(l.text, "finished messages are not committed"):
 			lost++
 		case l.level == slog.LevelWarn:
 			began++
