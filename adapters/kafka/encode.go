@@ -44,7 +44,10 @@ func textsOf(o *adapters.Outgoing) int {
 
 // newParcel gives a parcel with room.
 func newParcel(n size) *parcel {
-	p := &parcel{left: n.items, headers: make([]sarama.RecordHeader, 0, n.headers), texts: make([]byte, 0, n.texts)}
+	p := &parcel{
+		left: n.items, headers: make([]sarama.RecordHeader, 0, n.headers), lists: make([]*sarama.RecordHeader, 0, n.headers),
+		texts: make([]byte, 0, n.texts),
+	}
 	if p.items = p.one[:0]; n.items > len(p.one) {
 		p.items = make([]pending, 0, n.items)
 	}
@@ -53,52 +56,57 @@ func newParcel(n size) *parcel {
 
 // put adds the record of an outgoing message. Nothing is copied but texts.
 func (p *parcel) put(o *adapters.Outgoing) *pending {
-	from := len(p.headers)
-	p.header(headerID, p.bytes(o.ID))
+	x := p.next(o.Topic, o.Key, o.Payload)
+	p.header(x, headerID, p.bytes(o.ID))
 	for i := range o.Headers {
-		p.header(p.bytes(o.Headers[i].Name), p.bytes(o.Headers[i].Value))
+		p.header(x, p.bytes(o.Headers[i].Name), p.bytes(o.Headers[i].Value))
 	}
-	x := p.record(from, o.Topic, o.Key, o.Payload)
 	x.out = o
 	return x
 }
 
 // putMessage is put for a Watermill message.
 func (p *parcel) putMessage(topic, key string, m *message.Message) *pending {
-	from := len(p.headers)
-	p.header(headerID, p.bytes(m.UUID))
+	x := p.next(topic, key, m.Payload)
+	p.header(x, headerID, p.bytes(m.UUID))
 	for k, v := range m.Metadata {
 		if k == channel.HeaderKey && v == key { // it travels as the record's key
 			continue
 		}
-		p.header(p.bytes(k), p.bytes(v))
+		p.header(x, p.bytes(k), p.bytes(v))
 	}
-	return p.record(from, topic, key, m.Payload)
+	return x
 }
 
-func (p *parcel) header(name, value []byte) {
+// recordBytes is about what a record takes beside what is in it, and headerBytes a header of it.
+const (
+	recordBytes = 32
+	headerBytes = 4
+)
+
+// next begins the next item.
+func (p *parcel) next(topic, key string, payload []byte) *pending {
+	p.items = p.items[:len(p.items)+1]
+	x := &p.items[len(p.items)-1]
+	x.of, x.topic, x.rec.Value = p, topic, payload
+	if key != "" {
+		x.rec.Key = p.bytes(key)
+	}
+	x.bytes = len(key) + len(payload) + recordBytes
+	x.rec.Headers = p.lists[len(p.lists):]
+	return x
+}
+
+// header adds one to the item that was begun last.
+func (p *parcel) header(x *pending, name, value []byte) {
 	p.headers = append(p.headers, sarama.RecordHeader{Key: name, Value: value})
+	p.lists = append(p.lists, &p.headers[len(p.headers)-1])
+	x.rec.Headers = p.lists[len(p.lists)-len(x.rec.Headers)-1:]
+	x.bytes += len(name) + len(value) + headerBytes
 }
 
 func (p *parcel) bytes(s string) []byte {
 	at := len(p.texts)
 	p.texts = append(p.texts, s...)
 	return p.texts[at:len(p.texts):len(p.texts)]
-}
-
-// record makes the next item, with the headers that begin at from.
-func (p *parcel) record(from int, topic, key string, payload []byte) *pending {
-	p.items = p.items[:len(p.items)+1]
-	x := &p.items[len(p.items)-1]
-	x.of = p
-	x.msg.Topic, x.msg.Headers, x.msg.Metadata = topic, p.headers[from:len(p.headers):len(p.headers)], x
-	if key != "" {
-		x.key = p.bytes(key)
-		x.msg.Key = &x.key
-	}
-	if payload != nil {
-		x.value = payload
-		x.msg.Value = &x.value
-	}
-	return x
 }

@@ -17,15 +17,23 @@ import (
 	"github.com/leat-go/leat/internal/kafkatest"
 )
 
-// A scissors cuts connections where a transaction is to end.
+// A scissors cuts connections at requests of one kind.
 type scissors struct {
-	pass  atomic.Int32 // how many requests to end one come through; their answers do not
+	key   uint16
+	pass  atomic.Int32 // how many come through
+	lose  atomic.Int32 // how many answers do not
 	seen  atomic.Int32
+	lost  atomic.Int32
 	first chan struct{} // closed with the first such request
 }
 
-func newScissors(pass int32) *scissors {
-	s := &scissors{first: make(chan struct{})}
+const (
+	produceKey = 0
+	endTxnKey  = 26
+)
+
+func newScissors(key uint16, pass int32) *scissors {
+	s := &scissors{key: key, first: make(chan struct{})}
 	s.pass.Store(pass)
 	return s
 }
@@ -47,8 +55,7 @@ type snipped struct {
 }
 
 func (c *snipped) Write(b []byte) (int, error) {
-	const endTxn = 26
-	if len(b) > 6 && binary.BigEndian.Uint16(b[4:]) == endTxn {
+	if len(b) > 6 && binary.BigEndian.Uint16(b[4:]) == c.by.key {
 		n := c.by.seen.Add(1)
 		if n == 1 {
 			close(c.by.first)
@@ -57,14 +64,17 @@ func (c *snipped) Write(b []byte) (int, error) {
 			_ = c.Close()
 			return 0, errSnip
 		}
-		c.deaf.Store(true)
+		if c.by.lose.Add(-1) >= 0 {
+			c.deaf.Store(true)
+		}
 	}
 	return c.Conn.Write(b)
 }
 
 func (c *snipped) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.deaf.Load() {
+	if n > 0 && c.deaf.CompareAndSwap(true, false) {
+		c.by.lost.Add(1)
 		_ = c.Close()
 		return 0, errSnip
 	}
@@ -167,7 +177,8 @@ func TestLostAnswer(t *testing.T) {
 			addr := kafkatest.Addr(kafkatest.Fake(t))
 			both := halves(t, addr, 5)
 			out := kafkatest.Topic(t, addr, 1)
-			cut := newScissors(0)
+			cut := newScissors(endTxnKey, 0)
+			cut.lose.Store(math.MaxInt32)
 			if committed {
 				cut.pass.Store(1)
 			}
@@ -212,7 +223,8 @@ func TestLostAnswerAndPartition(t *testing.T) {
 	both := halves(t, addr, 5)
 	gone, ours := both[0], both[1]
 	out := kafkatest.Topic(t, addr, 1)
-	cut := newScissors(0)
+	cut := newScissors(endTxnKey, 0)
+	cut.lose.Store(math.MaxInt32)
 	p := cutPublisher(t, addr, cut)
 	ended := make(chan error, 1)
 	go func() {

@@ -1,14 +1,11 @@
 package kafka
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
@@ -23,25 +20,16 @@ import (
 type Publisher struct {
 	conf PublisherConfig
 
-	start sync.Once
-	fed   chan struct{} // closed when the feeder has ended
+	writer *writer
+	start  sync.Once // it
 
 	mu      sync.Mutex
-	changed *sync.Cond
-	queue   []*pending // to be handed to the client
 	line    line
-	inside  int // with the client
 	closed  bool
-	timer   *time.Timer // of late
-	rings   time.Time   // when it fires; zero: it does not
-
-	// The feeder's, until it has ended.
-	client   sarama.Client
-	producer sarama.AsyncProducer
-	lifeline *lifeline
-	known    map[string]bool // topics that exist
-	latest   string          // of these, the last
-	read     sync.WaitGroup  // the reader of results
+	empty   sync.Once
+	through chan struct{} // closed when it is closed and the line is empty
+	timer   *time.Timer   // of late
+	rings   time.Time     // when it fires; zero: it does not
 
 	tx transactions
 }
@@ -62,8 +50,8 @@ func NewPublisher(c PublisherConfig) (*Publisher, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	p := &Publisher{conf: c, fed: make(chan struct{}), known: map[string]bool{}}
-	p.changed = sync.NewCond(&p.mu)
+	p := &Publisher{conf: c, through: make(chan struct{})}
+	p.writer = newWriter(&p.conf, p.settle)
 	return p, nil
 }
 
@@ -125,20 +113,15 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if errs, bad := p.checkAll(messages); bad {
 		return publishError(topic, messages, errs)
 	}
-	b := &batch{errs: make([]error, len(messages)), through: make(chan struct{})}
-	b.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
-	const chunk = 128
-	at := 0
-	for part := range slices.Chunk(messages, chunk) { // the client begins before all is prepared
-		p.push(p.parcel(topic, part, b, at))
-		at += len(part)
-	}
-	<-b.through
-	return publishError(topic, messages, b.errs)
+	r := &results{errs: make([]error, len(messages)), through: make(chan struct{})}
+	r.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
+	p.push(p.parcel(topic, messages, r))
+	<-r.through
+	return publishError(topic, messages, r.errs)
 }
 
-// parcel makes one of messages, the first of which is at an index of the batch.
-func (p *Publisher) parcel(topic string, messages []*message.Message, b *batch, at int) *parcel {
+// parcel makes one of messages.
+func (p *Publisher) parcel(topic string, messages []*message.Message, r *results) *parcel {
 	var n size
 	for _, m := range messages {
 		texts := len(m.UUID)
@@ -148,10 +131,10 @@ func (p *Publisher) parcel(topic string, messages []*message.Message, b *batch, 
 		n.add(len(m.Metadata), texts) // a key that is not among them has to be grown for
 	}
 	of := newParcel(n)
-	of.batch = b
+	of.results = r
 	for i, m := range messages {
 		x := of.putMessage(topic, p.keyOf(topic, m), m)
-		x.at = at + i
+		x.at = i
 		x.watch(m.Context())
 	}
 	return of
@@ -212,7 +195,7 @@ func (p *Publisher) keyOf(topic string, m *message.Message) string {
 }
 
 // Send publishes outs and waits for none; see adapters.BatchPublisher. Each gets the errors of Publish.
-// done is called from the goroutine that reads the client's results, or from Send, and must not block.
+// done is called from many goroutines, perhaps Send's own, and must not block.
 func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
 	var n size
 	var refused []*adapters.Outgoing
@@ -251,22 +234,21 @@ func (p *Publisher) checkOut(o *adapters.Outgoing, texts int) error {
 	return nil
 }
 
-// watch has the message fail when its context ends.
-func (x *pending) watch(ctx context.Context) {
-	if mayEnd(ctx) {
-		x.ctx, x.of.watched = ctx, true
-	}
-}
-
 // Close refuses further messages, waits for those under way, at most SendTimeout, and closes the
 // connections. It may be called again.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	p.changed.Broadcast()
+	p.emptied()
 	p.mu.Unlock()
-	p.start.Do(func() { close(p.fed) }) // it was never used
-	<-p.fed
+	<-p.through
+	p.start.Do(func() { close(p.writer.over) }) // it was never used
+	p.writer.close()
+	p.mu.Lock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
 	p.tx.close()
 	return nil
 }

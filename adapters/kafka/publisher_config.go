@@ -26,9 +26,8 @@ type PublisherConfig struct {
 	// Murmur2 spreads keys over partitions as Java's clients do, so that both agree where a key goes. Off, the
 	// hash is FNV-1a, as watermill-kafka's.
 	Murmur2 bool
-	// AllowDuplicates gives up the idempotent producer: five requests instead of one are under way to a
-	// broker, and what is sent again after a lost answer may be on its topic twice. It is for clusters whose rules
-	// forbid idempotent producers.
+	// AllowDuplicates gives up the idempotent producer: what is sent again after a lost answer may be on its topic
+	// twice. It is no faster. It is for clusters whose rules forbid idempotent producers.
 	AllowDuplicates bool
 	// Limits bound one message: beyond them Publish gives channel.ErrTooLarge before anything is sent.
 	Limits channel.Limits
@@ -118,22 +117,12 @@ func (c *PublisherConfig) config() (*sarama.Config, error) {
 		return nil, err
 	}
 	p := &s.Producer
-	p.RequiredAcks = sarama.WaitForAll
 	p.Timeout = c.Cluster.ReadTimeout / 2
-	p.Return.Successes, p.Return.Errors = true, true
 	p.Compression = c.Compression.codec()
 	p.Partitioner = sarama.NewHashPartitioner
 	if c.Murmur2 {
 		p.Partitioner = sarama.NewMurmur2Partitioner
 	}
-	if !c.AllowDuplicates {
-		p.Idempotent = true
-		s.Net.MaxOpenRequests = 1
-	}
-	// The client tries for as long as anybody waits, and longer: what it gave up would be overtaken by what
-	// was sent after it.
-	p.Retry.Max = 1000
-	p.Retry.BackoffFunc = backoff(20*time.Millisecond, time.Second)
 	p.MaxMessageBytes = max(1<<20, c.Limits.Body+c.Limits.HeaderBytes+16<<10)
 	return s, nil
 }

@@ -25,21 +25,6 @@ func (p *Publisher) Ensure(ctx context.Context, topics []string) error {
 	return ensure(ctx, &p.conf.Cluster, conf, p.conf.Create, topics)
 }
 
-// exists sees once that a topic exists, or makes it. It is the feeder's.
-func (p *Publisher) exists(topic string) error {
-	if topic == p.latest && topic != "" || p.known[topic] {
-		p.latest = topic
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.conf.Cluster.ReadTimeout)
-	defer cancel()
-	if err := ensureBy(ctx, p.client, p.conf.Create, []string{topic}); err != nil {
-		return err
-	}
-	p.known[topic] = true
-	return nil
-}
-
 // ensure is ensureBy with a client of its own.
 func ensure(ctx context.Context, c *Cluster, conf *sarama.Config, create *Create, topics []string) error {
 	client, err := c.connect(ctx, conf)

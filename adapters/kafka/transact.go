@@ -16,30 +16,33 @@ import (
 
 var _ adapters.Transactor = (*Publisher)(nil)
 
-// transactions are what a publisher has for transactions: a client and a producer beside those for
-// everything else.
+// transactions are what a publisher has for transactions: a writer beside that for everything else.
 type transactions struct {
-	one      sync.Mutex // one transaction at a time
-	id       string
-	fenced   error
-	client   sarama.Client
-	lifeline *lifeline
-	known    map[string]bool      // topics that exist
-	producer sarama.AsyncProducer // nil: the next transaction makes one
-	read     *sync.WaitGroup      // the reader of its results
-	gone     sync.WaitGroup       // producers thrown away that are still closing
+	one    sync.Mutex // one transaction at a time
+	id     string
+	fenced error
+	writer *writer // nil: the next transaction makes one
+	sends  *sends  // the writer's
+	begun  atomic.Bool
+	gone   sync.WaitGroup // writers thrown away that are still closing
 }
 
-// sends are the messages of one transaction.
+// sends are the messages of one transaction after another.
 type sends struct {
 	left    atomic.Int64
 	through chan struct{}
-	failed  atomic.Pointer[failure] // the first
+	failed  atomic.Pointer[pending] // the first
 }
 
-type failure struct {
-	out *adapters.Outgoing
-	err error
+func (s *sends) settle(xs []*pending) {
+	for _, x := range xs {
+		if x.err != nil {
+			s.failed.CompareAndSwap(nil, x)
+		}
+	}
+	if s.left.Add(-int64(len(xs))) == 0 {
+		close(s.through)
+	}
 }
 
 // Transact is documented at adapters.Transactor: the consumer group's offsets are part of the transaction, and
@@ -69,20 +72,16 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	if err := t.ready(ctx, p, stakes); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
-	if err := t.exist(ctx, p, outs); err != nil {
-		return t.abort(outs, err)
+	added := make(chan error, 1)
+	go func() { added <- t.addOffsets(ctx, stakes) }()
+	err = t.send(ctx, p.conf.TransactionTimeout, outs)
+	err = errors.Join(err, <-added)
+	if err != nil {
+		return t.abort(ctx, p, outs, err)
 	}
-	if err := t.send(ctx, p.conf.TransactionTimeout, outs); err != nil {
-		return t.abort(outs, err)
-	}
-	for _, x := range stakes {
-		if err := t.producer.AddOffsetsToTxnWithGroupMetadata(x.offsets(), x.metadata()); err != nil {
-			return t.abort(outs, err)
-		}
-	}
-	if err := t.producer.CommitTxn(); err != nil {
-		if isAborted(err) {
-			return t.abort(outs, err)
+	if err := t.end(ctx, true); err != nil {
+		if errors.Is(err, sarama.ErrProducerFenced) {
+			return t.abort(ctx, p, outs, err)
 		}
 		if err := t.resolve(ctx, p, stakes, err); err != nil {
 			return err
@@ -155,37 +154,25 @@ func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	return all
 }
 
-func (x *stake) metadata() *sarama.ConsumerGroupMetadata {
-	m := &sarama.ConsumerGroupMetadata{
-		GroupID: x.member.conf.Group, MemberID: x.session.MemberID(), GenerationID: x.session.GenerationID(),
-	}
-	if id := x.member.conf.Instance; id != "" {
-		m.GroupInstanceID = &id
-	}
-	return m
-}
-
 func (x *stake) settle() {
 	for i, c := range x.claims {
 		c.finishCommitted(x.finished[i].Records)
 	}
 }
 
-// ready makes the producer if there is none, and begins the transaction.
+// ready makes the writer if there is none.
 func (t *transactions) ready(ctx context.Context, p *Publisher, stakes []*stake) error {
-	if t.producer == nil {
-		if err := t.connect(ctx, p, stakes); err != nil {
-			return err
-		}
+	t.begun.Store(false)
+	if t.writer != nil {
+		return nil
 	}
-	if err := t.producer.BeginTxn(); err != nil {
-		t.discard()
+	if err := t.connect(ctx, p, stakes); err != nil {
 		return t.fence(err)
 	}
 	return nil
 }
 
-// connect makes a producer. It ends the transaction that an earlier one of the same name has left.
+// connect makes a writer. It ends the transaction that an earlier one of the same name has left.
 func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stake) error {
 	if t.id == "" {
 		id, err := p.transactionalID(stakes)
@@ -194,37 +181,19 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stak
 		}
 		t.id = id
 	}
-	conf, err := p.conf.config()
-	if err != nil {
+	s := &sends{}
+	w := newWriter(&p.conf, s.settle)
+	if err := w.connect(ctx); err != nil {
 		return err
 	}
-	conf.Producer.Idempotent = true
-	conf.Net.MaxOpenRequests = 1
-	conf.Producer.Transaction.ID = t.id
-	conf.Producer.Transaction.Timeout = p.conf.TransactionTimeout
-	conf.Producer.Transaction.Retry.Max = 30
-	conf.Producer.Transaction.Retry.BackoffFunc = backoff(2*time.Millisecond, 300*time.Millisecond)
-	line := newLifeline(conf)
-	client, err := p.conf.Cluster.connect(ctx, conf)
+	x, err := t.identify(ctx, w.client, p.conf.TransactionTimeout)
 	if err != nil {
-		return err
-	}
-	producer, err := line.producer(client)
-	if err != nil {
-		_ = client.Close()
+		_ = w.client.Close()
 		return fmt.Errorf("transactional id %q: %w", t.id, err)
 	}
-	t.client, t.producer, t.lifeline, t.read = client, producer, line, &sync.WaitGroup{}
-	t.read.Go(func() {
-		for x := range producer.Successes() {
-			answered(x, nil)
-		}
-	})
-	t.read.Go(func() {
-		for e := range producer.Errors() {
-			answered(e.Msg, sendError(e))
-		}
-	})
+	w.identity, w.transaction = x, &membership{id: t.id, enlist: func(ps []*partition) error { return t.enlist(w, x, ps) }}
+	t.writer, t.sends = w, s
+	go w.run()
 	return nil
 }
 
@@ -241,85 +210,54 @@ func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 		"or give the SubscriberConfig an Instance, and it is made of group and instance"))
 }
 
-// exist sees once that topics exist, or makes them.
-func (t *transactions) exist(ctx context.Context, p *Publisher, outs []*adapters.Outgoing) error {
-	for _, o := range outs {
-		if t.known[o.Topic] {
-			continue
-		}
-		if err := ensureBy(ctx, t.client, p.conf.Create, []string{o.Topic}); err != nil {
-			return err
-		}
-		if t.known == nil {
-			t.known = map[string]bool{}
-		}
-		t.known[o.Topic] = true
-	}
-	return nil
-}
-
 // errUnanswered is why a transaction is aborted, and its producer thrown away.
 var errUnanswered = errors.New("messages were not acknowledged in time")
 
-// send hands every message to the producer and waits until all are written.
+// send hands every message to the writer and waits until all are written.
 func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*adapters.Outgoing) error {
 	if len(outs) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	all := &sends{through: make(chan struct{})}
-	all.left.Store(int64(len(outs)))
-	input := t.producer.Input()
 	var n size
 	for _, o := range outs {
 		n.add(len(o.Headers), textsOf(o))
 	}
 	of := newParcel(n)
-	of.tx = all
 	for _, o := range outs {
-		x := of.put(o)
-		select {
-		case input <- &x.msg:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
-		}
+		of.put(o)
 	}
+	s := t.sends
+	s.through = make(chan struct{})
+	s.left.Store(int64(len(outs)))
+	w := t.writer
+	w.do(func() { w.transaction.number++ })
+	w.write(of)
 	select {
-	case <-all.through:
+	case <-s.through:
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
 	}
-	if f := all.failed.Load(); f != nil {
-		if channel.IsPermanent(f.err) {
-			f.out.Err = f.err
+	if x := s.failed.Load(); x != nil {
+		if channel.IsPermanent(x.err) {
+			x.out.Err = x.err
 		}
-		return f.err
+		return x.err
 	}
 	return nil
 }
 
-// answered notes what became of one message. Of a transaction that was given up, nobody asks.
-func answered(m *sarama.ProducerMessage, err error) {
-	x, ok := m.Metadata.(*pending)
-	if !ok {
-		return
-	}
-	all := x.of.tx
-	if err != nil {
-		all.failed.CompareAndSwap(nil, &failure{x.out, err})
-	}
-	if all.left.Add(-1) == 0 {
-		close(all.through)
-	}
-}
-
 // abort ends a transaction that came to nothing, and says why.
-func (t *transactions) abort(outs []*adapters.Outgoing, why error) error {
-	if errors.Is(why, errUnanswered) { // the producer still has messages, and waits for them
+func (t *transactions) abort(ctx context.Context, p *Publisher, outs []*adapters.Outgoing, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.conf.TransactionTimeout)
+	defer cancel()
+	spoiled := t.sends.failed.Load() != nil // the writer does not know what the broker has
+	if errors.Is(why, errUnanswered) {      // it still has messages
 		t.discard()
-	} else if err := t.producer.AbortTxn(); err != nil {
+	} else if err := t.end(ctx, false); err != nil || spoiled {
 		t.discard()
+		why = errors.Join(why, err)
 	}
 	for _, o := range outs {
 		if o.Err != nil {
@@ -338,17 +276,7 @@ func (t *transactions) fence(err error) error {
 	return err
 }
 
-// isAborted reports whether a commit failed before it was asked for.
-func isAborted(err error) bool {
-	switch {
-	case errors.Is(err, sarama.ErrIllegalGeneration), errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrFencedInstancedId),
-		errors.Is(err, sarama.ErrGroupAuthorizationFailed), errors.Is(err, sarama.ErrProducerFenced):
-		return true
-	}
-	return false
-}
-
-// resolve finds out what became of a commit whose answer was lost: a new producer of the same name has the
+// resolve finds out what became of a commit whose answer was lost: a new writer of the same name has the
 // broker finish or abort the transaction, and the group's offsets tell which it was. It tries until ctx ends
 // or the partitions are another's.
 func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stake, why error) error {
@@ -392,7 +320,7 @@ func allLost(stakes []*stake) bool {
 // its new owner may have moved its offset. One that is lost without our knowing does no harm: with another that is
 // ours the answer is right, and without one the new owners begin where the transaction began, if it was aborted.
 func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) (bool, error) {
-	if t.producer == nil {
+	if t.writer == nil {
 		if err := t.connect(ctx, p, stakes); err != nil {
 			return false, t.fence(err)
 		}
@@ -426,7 +354,7 @@ func (t *transactions) offsets(x *stake) ([]int64, error) {
 	for _, c := range x.claims {
 		topics[c.topic] = append(topics[c.topic], c.partition)
 	}
-	resp, err := fetchCommitted(t.client, x.member.conf.Group, topics)
+	resp, err := fetchCommitted(t.writer.client, x.member.conf.Group, topics)
 	if err != nil {
 		return nil, err
 	}
@@ -441,29 +369,19 @@ func (t *transactions) offsets(x *stake) ([]int64, error) {
 	return all, nil
 }
 
-// discard throws the producer away, whatever it still has.
+// discard throws the writer away, whatever it still has.
 func (t *transactions) discard() {
-	client, producer, read := t.client, t.producer, t.read
-	t.client, t.producer = nil, nil
-	if producer == nil {
+	w := t.writer
+	if w == nil {
 		return
 	}
-	t.lifeline.cut.Store(true)
-	t.gone.Go(func() {
-		_ = client.Close()
-		producer.AsyncClose()
-		read.Wait()
-	})
+	t.writer, t.sends = nil, nil
+	t.gone.Go(w.close)
 }
 
 func (t *transactions) close() {
 	t.one.Lock()
 	defer t.one.Unlock()
-	if t.producer != nil {
-		t.producer.AsyncClose()
-		t.read.Wait()
-		_ = t.client.Close()
-		t.producer = nil
-	}
+	t.discard()
 	t.gone.Wait()
 }

@@ -14,18 +14,19 @@ import (
 	"github.com/leat-go/leat/leattest"
 )
 
-// F20: of a batch one partition takes its messages, another refuses them, and of a third nobody hears again.
-// Each message's result says which: done, failed, unknown. What is sent again is the rest, and then each is on
+// F20: of a batch one partition takes its messages, another refuses them, a third has no leader, and of a fourth
+// nobody knows. Each message's result says which: done, failed, unknown. What is sent again is the rest, and then each is on
 // the topic once.
 func TestPartialFailure(t *testing.T) {
 	const n, keys = 300, 30
 	fake := kafkatest.Fake(t)
 	addr := kafkatest.Addr(fake)
-	topic := kafkatest.Topic(t, addr, 3)
+	topic := kafkatest.Topic(t, addr, 4)
 	var books leattest.Ledger
 	faults := fake.Fault(
 		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{1}, Err: kerr.TopicAuthorizationFailed, Count: -1},
 		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{2}, Err: kerr.NotLeaderForPartition, Count: -1},
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{3}, Err: kerr.KafkaStorageError, Count: -1},
 	)
 	p := publisher(t, kafka.PublisherConfig{Cluster: quiet(addr), SendTimeout: 2 * time.Second})
 	ms := notes("m", n, keys)

@@ -1,0 +1,218 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// coordinatorTries is how often a coordinator is asked, over about 8 s.
+const coordinatorTries = 30
+
+// A coordinator is a broker that has to be found.
+type coordinator struct {
+	find   func() (*sarama.Broker, error)
+	forget func() error
+}
+
+func transactionCoordinator(c sarama.Client, id string) coordinator {
+	return coordinator{
+		func() (*sarama.Broker, error) { return c.TransactionCoordinator(id) },
+		func() error { return c.RefreshTransactionCoordinator(id) },
+	}
+}
+
+func groupCoordinator(c sarama.Client, group string) coordinator {
+	return coordinator{
+		func() (*sarama.Broker, error) { return c.Coordinator(group) },
+		func() error { return c.RefreshCoordinator(group) },
+	}
+}
+
+// ask asks until there is an answer that asking again would not change. What is asked may be asked twice.
+func (c coordinator) ask(ctx context.Context, question func(*sarama.Broker) (sarama.KError, error)) error {
+	for n := 1; ; n++ {
+		err := c.once(question)
+		if err == nil || !isPassing(err) || n >= coordinatorTries {
+			return err
+		}
+		if !sleep(ctx, pause(2*time.Millisecond, 300*time.Millisecond, n)) {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+func (c coordinator) once(question func(*sarama.Broker) (sarama.KError, error)) error {
+	broker, err := c.find()
+	if err != nil {
+		return err
+	}
+	code, err := question(broker)
+	if err != nil {
+		_ = broker.Close()
+		_ = c.forget()
+		return err
+	}
+	switch code { //nolint:exhaustive // The others say nothing of who answers.
+	case sarama.ErrNoError:
+		return nil
+	case sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable:
+		_ = c.forget()
+	}
+	return code
+}
+
+// isPassing reports whether it helps to ask again.
+func isPassing(err error) bool {
+	if errors.Is(err, sarama.ErrClosedClient) {
+		return false
+	}
+	var code sarama.KError
+	if !errors.As(err, &code) {
+		return true // a connection has broken
+	}
+	switch code { //nolint:exhaustive // The others are for good.
+	case sarama.ErrConcurrentTransactions, sarama.ErrOffsetsLoadInProgress, sarama.ErrNotCoordinatorForConsumer,
+		sarama.ErrConsumerCoordinatorNotAvailable, sarama.ErrRequestTimedOut, sarama.ErrNetworkException, sarama.ErrUnknownTopicOrPartition,
+		sarama.ErrLeaderNotAvailable, sarama.ErrNotLeaderForPartition, sarama.ErrReplicaNotAvailable, sarama.ErrNotEnoughReplicas,
+		sarama.ErrNotEnoughReplicasAfterAppend, sarama.ErrKafkaStorageError, sarama.ErrUnstableOffsetCommit, sarama.ErrThrottlingQuotaExceeded:
+		return true
+	}
+	return false
+}
+
+// A membership makes a writer one of transactions: a partition is enlisted in each that writes to it.
+type membership struct {
+	id     string // transactional
+	number int    // of the transaction; run's
+	enlist func([]*partition) error
+}
+
+// txnVersion is that of requests about transactions.
+func txnVersion(c sarama.Client) int16 {
+	switch v := c.Config().Version; {
+	case v.IsAtLeast(sarama.V2_8_0_0):
+		return 3
+	case v.IsAtLeast(sarama.V2_7_0_0):
+		return 2 // knows ErrProducerFenced
+	}
+	return 1
+}
+
+// identify asks for the transactional id's identity, which ends the one that was.
+func (t *transactions) identify(ctx context.Context, c sarama.Client, timeout time.Duration) (*identity, error) {
+	req := &sarama.InitProducerIDRequest{Version: 3, TransactionalID: &t.id, TransactionTimeout: timeout, ProducerID: -1, ProducerEpoch: -1}
+	if c.Config().Version.IsAtLeast(sarama.V2_7_0_0) {
+		req.Version = 4
+	}
+	var x identity
+	err := transactionCoordinator(c, t.id).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+		res, err := b.InitProducerID(req)
+		if err != nil {
+			return 0, err //nolint:wrapcheck // It is looked at first.
+		}
+		x = identity{res.ProducerID, res.ProducerEpoch}
+		return res.Err, nil
+	})
+	return &x, err
+}
+
+// enlist makes partitions part of the transaction.
+func (t *transactions) enlist(w *writer, x *identity, ps []*partition) error {
+	req := &sarama.AddPartitionsToTxnRequest{
+		Version: txnVersion(w.client), TransactionalID: t.id, ProducerID: x.id, ProducerEpoch: x.epoch, TopicPartitions: map[string][]int32{},
+	}
+	for _, p := range ps {
+		req.TopicPartitions[p.of.name] = append(req.TopicPartitions[p.of.name], p.number)
+	}
+	err := transactionCoordinator(w.client, t.id).ask(context.Background(), func(b *sarama.Broker) (sarama.KError, error) {
+		res, err := b.AddPartitionsToTxn(req)
+		if err != nil {
+			return 0, err //nolint:wrapcheck // It is looked at first.
+		}
+		return firstError(res.Errors), nil
+	})
+	t.begun.Store(true) // even so: the answer may be lost
+	if err != nil {
+		return fmt.Errorf("adding partitions to a transaction: %w", err)
+	}
+	return nil
+}
+
+// addOffsets makes the groups' offsets part of the transaction.
+func (t *transactions) addOffsets(ctx context.Context, stakes []*stake) error {
+	for _, x := range stakes {
+		if len(x.claims) == 0 {
+			continue
+		}
+		if err := t.addStake(ctx, x); err != nil {
+			return fmt.Errorf("adding offsets of group %q to a transaction: %w", x.member.conf.Group, err)
+		}
+	}
+	return nil
+}
+
+func (t *transactions) addStake(ctx context.Context, x *stake) error {
+	client, me, group := t.writer.client, t.writer.identity, x.member.conf.Group
+	add := &sarama.AddOffsetsToTxnRequest{
+		Version: txnVersion(client), TransactionalID: t.id, ProducerID: me.id, ProducerEpoch: me.epoch, GroupID: group,
+	}
+	err := transactionCoordinator(client, t.id).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+		res, err := b.AddOffsetsToTxn(add)
+		if err != nil {
+			return 0, err //nolint:wrapcheck // It is looked at first.
+		}
+		return res.Err, nil
+	})
+	t.begun.Store(true)
+	if err != nil {
+		return err
+	}
+	commit := &sarama.TxnOffsetCommitRequest{
+		Version: 3, TransactionalID: t.id, GroupID: group, ProducerID: me.id, ProducerEpoch: me.epoch,
+		MemberID: x.session.MemberID(), GenerationID: x.session.GenerationID(), Topics: x.offsets(),
+	}
+	if id := x.member.conf.Instance; id != "" {
+		commit.GroupInstanceID = &id
+	}
+	return groupCoordinator(client, group).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+		res, err := b.TxnOffsetCommit(commit)
+		if err != nil {
+			return 0, err //nolint:wrapcheck // It is looked at first.
+		}
+		return firstError(res.Topics), nil
+	})
+}
+
+// end commits a transaction or aborts it, if there is anything in it.
+func (t *transactions) end(ctx context.Context, commit bool) error {
+	if !t.begun.Load() {
+		return nil
+	}
+	client, me := t.writer.client, t.writer.identity
+	req := &sarama.EndTxnRequest{
+		Version: txnVersion(client), TransactionalID: t.id, ProducerID: me.id, ProducerEpoch: me.epoch, TransactionResult: commit,
+	}
+	return transactionCoordinator(client, t.id).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+		res, err := b.EndTxn(req)
+		if err != nil {
+			return 0, err //nolint:wrapcheck // It is looked at first.
+		}
+		return res.Err, nil
+	})
+}
+
+// firstError is the first of partitions' errors that says anything.
+func firstError(of map[string][]*sarama.PartitionError) sarama.KError {
+	for _, es := range of {
+		for _, e := range es {
+			if e.Err != sarama.ErrNoError && e.Err != sarama.ErrOperationNotAttempted {
+				return e.Err
+			}
+		}
+	}
+	return sarama.ErrNoError
+}

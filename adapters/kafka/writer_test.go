@@ -1,0 +1,329 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+// writing gives a publisher of a Kafka in the process, and a topic of it.
+func writing(t *testing.T, partitions int, change func(*PublisherConfig)) (*kfake.Cluster, *Publisher, string) {
+	t.Helper()
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	c := PublisherConfig{Cluster: Cluster{Brokers: []string{addr}}}
+	if change != nil {
+		change(&c)
+	}
+	p, err := NewPublisher(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return fake, p, kafkatest.Topic(t, addr, partitions)
+}
+
+// numbered are messages 0 to n, of one key.
+func numbered(from, n int) []*message.Message {
+	ms := make([]*message.Message, n)
+	for i := range ms {
+		ms[i] = message.NewMessage(fmt.Sprint(from+i), []byte("body"))
+		ms[i].Metadata.Set(channel.HeaderKey, "key")
+	}
+	return ms
+}
+
+// written gives the ids on a topic of one partition, in order.
+func written(t *testing.T, fake *kfake.Cluster, topic string) string {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(kafkatest.Addr(fake)), kgo.ConsumeTopics(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const end = "end"
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Headers: []kgo.RecordHeader{{Key: HeaderID, Value: []byte(end)}}}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for len(ids) == 0 || ids[len(ids)-1] != end {
+		fs := c.PollFetches(t.Context())
+		if err := fs.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fs.EachRecord(func(r *kgo.Record) { ids = append(ids, string(r.Headers[0].Value)) })
+	}
+	return strings.Join(ids[:len(ids)-1], " ")
+}
+
+// A produced is one partition's part of a request.
+type produced struct {
+	partition int32
+	records   kmsg.RecordBatch
+}
+
+// intercept has f answer each part of requests to produce: with an error, or, if it gives none, the broker does so.
+// f is called by one goroutine.
+func intercept(t *testing.T, fake *kfake.Cluster, f func(produced) (*kerr.Error, []int32)) {
+	t.Helper()
+	fake.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		req := kreq.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		refused := false
+		for _, rt := range req.Topics {
+			st := kmsg.NewProduceResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				x := produced{partition: rp.Partition}
+				if err := x.records.ReadFrom(rp.Records); err != nil {
+					t.Error(err)
+				}
+				sp := kmsg.NewProduceResponseTopicPartition()
+				sp.Partition = rp.Partition
+				if err, bad := f(x); err != nil {
+					refused = true
+					sp.ErrorCode = err.Code
+					for _, i := range bad {
+						r := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+						r.RelativeOffset = i
+						sp.ErrorRecords = append(sp.ErrorRecords, r)
+					}
+				}
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, refused
+	})
+}
+
+// The answer to a batch that was written is lost, twice. Nobody hears of it, and each message is on its topic once,
+// in order. Breaks if the batch goes out again as another one.
+func TestLostAnswersToABatch(t *testing.T) {
+	cut := newScissors(produceKey, math.MaxInt32)
+	cut.lose.Store(2)
+	fake, p, topic := writing(t, 1, func(c *PublisherConfig) { c.Cluster.Dial = cut.dial })
+	for i := range 5 {
+		if err := p.Publish(topic, numbered(10*i, 10)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := cut.lost.Load(); n != 2 {
+		t.Errorf("%d answers were lost, want 2", n)
+	}
+	var want []string
+	for i := range 50 {
+		want = append(want, fmt.Sprint(i))
+	}
+	if got := written(t, fake, topic); got != strings.Join(want, " ") {
+		t.Errorf("on the topic are %s", got)
+	}
+}
+
+// A batch is refused because of one record. That one fails, the others are written in order. Breaks if they fail with
+// it, or if it is tried for ever.
+func TestOneRecordIsRefused(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	tries := 0
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		if tries++; tries == 1 && x.records.NumRecords == 5 {
+			return kerr.InvalidRecord, []int32{2}
+		}
+		return nil, nil
+	})
+	failed := failures(t, p.Publish(topic, numbered(0, 5)...))
+	if len(failed) != 1 || failed[0].Message.UUID != "2" || errors.Is(failed[0].Err, ErrUnknown) {
+		t.Errorf("failed are %v, want message 2", failed)
+	}
+	if got := written(t, fake, topic); got != "0 1 3 4" {
+		t.Errorf("on the topic are %s", got)
+	}
+}
+
+// The broker takes smaller batches than ours. They are made smaller, and only a message that is too large alone fails.
+func TestBatchesTooLarge(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		if x.records.NumRecords > 2 || strings.Contains(string(x.records.Records), "huge") {
+			return kerr.MessageTooLarge, nil
+		}
+		return nil, nil
+	})
+	ms := numbered(0, 9)
+	ms[4].Payload = []byte("huge")
+	failed := failures(t, p.Publish(topic, ms...))
+	if len(failed) != 1 || failed[0].Message != ms[4] || !errors.Is(failed[0].Err, channel.ErrTooLarge) {
+		t.Errorf("failed are %v, want message 4", failed)
+	}
+	if got := written(t, fake, topic); got != "0 1 2 3 5 6 7 8" {
+		t.Errorf("on the topic are %s", got)
+	}
+}
+
+// The broker knows nothing of a producer's earlier batches of one partition. That partition goes on under another
+// identity, from 0; others keep theirs. Breaks if messages fail, or if numbers of another partition are begun anew,
+// under which a batch may be on its way.
+func TestForgottenByTheBroker(t *testing.T) {
+	fake, p, topic := writing(t, 2, nil)
+	type stamp struct {
+		id    int64
+		first int32
+	}
+	last := map[int32]stamp{}
+	var forgets, forgotten atomic.Bool
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		if x.partition == 0 && forgets.CompareAndSwap(true, false) {
+			forgotten.Store(true)
+			return kerr.OutOfOrderSequenceNumber, nil
+		}
+		last[x.partition] = stamp{x.records.ProducerID, x.records.FirstSequence}
+		return nil, nil
+	})
+	publish := func() {
+		ms := make([]*message.Message, 40)
+		for i := range ms {
+			ms[i] = message.NewMessage(fmt.Sprint(i), nil)
+		}
+		if err := p.Publish(topic, ms...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish()
+	publish()
+	before := [2]stamp{last[0], last[1]}
+	forgets.Store(true)
+	publish()
+	if !forgotten.Load() {
+		t.Fatal("nothing was forgotten")
+	}
+	if last[0].id == before[0].id || last[0].first != 0 {
+		t.Errorf("the partition that was forgotten goes on with %v after %v", last[0], before[0])
+	}
+	if last[1].id != before[1].id || last[1].first <= before[1].first {
+		t.Errorf("the other partition goes on with %v after %v", last[1], before[1])
+	}
+}
+
+// A batch may have been written, and is then refused. Its numbers are not used again: a later batch of as many messages
+// would be taken for it, and be lost.
+func TestRefusedAfterADoubt(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	var ids []int64
+	answers := []*kerr.Error{kerr.RequestTimedOut, kerr.TopicAuthorizationFailed, nil}
+	intercept(t, fake, func(x produced) (err *kerr.Error, _ []int32) {
+		err, answers = answers[0], answers[1:]
+		ids = append(ids, x.records.ProducerID)
+		return err, nil
+	})
+	if failed := failures(t, p.Publish(topic, numbered(0, 3)...)); len(failed) != 3 {
+		t.Errorf("%d failed, want 3", len(failed))
+	}
+	if err := p.Publish(topic, numbered(3, 3)...); err != nil {
+		t.Fatal(err)
+	}
+	if len(ids) != 3 || ids[0] != ids[1] || ids[1] == ids[2] {
+		t.Errorf("batches came under identities %v: want one for the first two, another for the third", ids)
+	}
+}
+
+// A message that nobody takes says why, and that it was not sent, since it was refused. Breaks if only the time is told.
+func TestWhyItWaited(t *testing.T) {
+	fake, p, topic := writing(t, 1, func(c *PublisherConfig) { c.SendTimeout = 200 * time.Millisecond })
+	intercept(t, fake, func(produced) (*kerr.Error, []int32) { return kerr.NotEnoughReplicas, nil })
+	failed := failures(t, p.Publish(topic, numbered(0, 1)...))
+	if len(failed) != 1 {
+		t.Fatalf("%d failed", len(failed))
+	}
+	err := failed[0].Err
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "replicas") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// A topic gets more partitions. Breaks if they are not written to, until the program is started again.
+func TestTopicGrows(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	publish := func() {
+		if err := p.Publish(topic, message.NewMessage("1", nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish()
+	admin, err := sarama.NewClusterAdmin([]string{kafkatest.Addr(fake)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }()
+	if err := admin.CreatePartitions(topic, 5, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	w := p.writer
+	w.do(func() { w.topics[topic].looked = time.Time{} }) // a minute later
+	for n := 1; n < 5; publish() {
+		counted := make(chan int)
+		w.do(func() { counted <- len(w.topics[topic].partitions) })
+		n = <-counted
+	}
+}
+
+// A topic is missing, and is then made by somebody else. Breaks if a publisher that has not found it does not look again.
+func TestTopicIsMadeLater(t *testing.T) {
+	_, p, there := writing(t, 1, nil)
+	c, err := sarama.NewClusterAdmin(p.conf.Cluster.Brokers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	topic := there + "-later"
+	for range 2 {
+		if err := p.Publish(topic, numbered(0, 1)...); !errors.Is(err, ErrNoTopic) {
+			t.Errorf("publishing to a topic that is not there: %v", err)
+		}
+	}
+	if err := c.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(topic, numbered(0, 1)...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFollowing(t *testing.T) {
+	for _, x := range []struct {
+		sequence int32
+		n        int
+		want     int32
+	}{{0, 10, 10}, {math.MaxInt32 - 1, 1, math.MaxInt32}, {math.MaxInt32, 1, 0}, {math.MaxInt32 - 2, 5, 2}} {
+		if got := following(x.sequence, x.n); got != x.want {
+			t.Errorf("%d behind %d is %d, want %d", x.n, x.sequence, got, x.want)
+		}
+	}
+}
+
+func failures(t *testing.T, err error) []Failure {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	failed, ok := errors.AsType[*PublishError](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	return failed.Failed
+}
