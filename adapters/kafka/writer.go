@@ -83,7 +83,7 @@ type desk struct {
 }
 
 const (
-	openRequests = 1           // at once, to a broker
+	openRequests = 2           // at once, to a broker: one is on its way while the other is answered
 	requestBytes = 8 << 20     // of one
 	lookEvery    = time.Minute // a topic may get more partitions
 	firstPause   = 20 * time.Millisecond
