@@ -48,6 +48,7 @@ type lane struct {
 	}
 	finished []adapters.Record
 	returned []adapters.Record
+	left     []string // keys of what is through
 }
 
 // A shared is a message that several steps of a topic see: acknowledged after all, given back if one
@@ -360,10 +361,10 @@ func (l *lane) over1(w *work, back bool) {
 	}
 }
 
-// leave frees the place of a message that is through.
+// leave frees the place of a message that is through, with the next flush.
 func (l *lane) leave(r *adapters.Record) {
 	if l.seats != nil {
-		l.seats.Leave(r.Key)
+		l.left = append(l.left, r.Key)
 	}
 }
 
@@ -427,6 +428,11 @@ func (l *lane) flush() {
 		}
 		clear(l.returned)
 		l.returned = l.returned[:0]
+	}
+	if len(l.left) > 0 {
+		l.seats.Leave(l.left...)
+		clear(l.left)
+		l.left = l.left[:0]
 	}
 }
 

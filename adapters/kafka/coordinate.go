@@ -9,26 +9,28 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// coordinatorTries is how often a coordinator is asked, over about 8 s.
+// coordinatorTries is how often a coordinator is asked: for about 5 s, and for as long as its answers take.
 const coordinatorTries = 30
 
 // A coordinator is a broker that has to be found.
 type coordinator struct {
 	find   func() (*sarama.Broker, error)
 	forget func() error
+	fences bool // what old versions of it call an invalid epoch is a fence
 }
 
 func transactionCoordinator(c sarama.Client, id string) coordinator {
 	return coordinator{
-		func() (*sarama.Broker, error) { return c.TransactionCoordinator(id) },
-		func() error { return c.RefreshTransactionCoordinator(id) },
+		find:   func() (*sarama.Broker, error) { return c.TransactionCoordinator(id) },
+		forget: func() error { return c.RefreshTransactionCoordinator(id) },
+		fences: true,
 	}
 }
 
 func groupCoordinator(c sarama.Client, group string) coordinator {
 	return coordinator{
-		func() (*sarama.Broker, error) { return c.Coordinator(group) },
-		func() error { return c.RefreshCoordinator(group) },
+		find:   func() (*sarama.Broker, error) { return c.Coordinator(group) },
+		forget: func() error { return c.RefreshCoordinator(group) },
 	}
 }
 
@@ -61,6 +63,10 @@ func (c coordinator) once(question func(*sarama.Broker) (sarama.KError, error)) 
 		return nil
 	case sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable:
 		_ = c.forget()
+	case sarama.ErrInvalidProducerEpoch:
+		if c.fences {
+			return sarama.ErrProducerFenced
+		}
 	}
 	return code
 }
@@ -87,7 +93,8 @@ func isPassing(err error) bool {
 // A membership makes a writer one of transactions: a partition is enlisted in each that writes to it.
 type membership struct {
 	id     string // transactional
-	number int    // of the transaction; run's
+	number int    // of the transaction; run's, as what follows
+	failed error  // why the transaction comes to nothing, and so the writer with it
 	enlist func([]*partition) error
 }
 
@@ -156,7 +163,7 @@ func (t *transactions) addOffsets(ctx context.Context, stakes []*stake) error {
 }
 
 func (t *transactions) addStake(ctx context.Context, x *stake) error {
-	client, me, group := t.writer.client, t.writer.identity, x.member.conf.Group
+	client, me, group := t.writer.client, t.identity, x.member.conf.Group
 	add := &sarama.AddOffsetsToTxnRequest{
 		Version: txnVersion(client), TransactionalID: t.id, ProducerID: me.id, ProducerEpoch: me.epoch, GroupID: group,
 	}
@@ -192,7 +199,7 @@ func (t *transactions) end(ctx context.Context, commit bool) error {
 	if !t.begun.Load() {
 		return nil
 	}
-	client, me := t.writer.client, t.writer.identity
+	client, me := t.writer.client, t.identity
 	req := &sarama.EndTxnRequest{
 		Version: txnVersion(client), TransactionalID: t.id, ProducerID: me.id, ProducerEpoch: me.epoch, TransactionResult: commit,
 	}

@@ -68,18 +68,20 @@ func (w *writer) identified(x *identity, err error) {
 		case err == nil:
 			w.touch(p)
 		case errors.Is(err, sarama.ErrClusterAuthorizationFailed):
-			for _, x := range p.waiting {
-				w.fail(x, fmt.Errorf("topic %q: %w: allow this user IdempotentWrite, or set PublisherConfig.AllowDuplicates", p.of.name, err))
-			}
-			p.waiting = nil
+			w.failAll(p, fmt.Errorf("topic %q: %w: allow this user IdempotentWrite, or set PublisherConfig.AllowDuplicates", p.of.name, err))
 		default:
+			p.leader = nil // what looks for it finds brokers again that the client has given up
 			w.rest(p, fmt.Errorf("topic %q: asking for a producer's identity: %w", p.of.name, err))
 		}
 	}
 }
 
-// renew takes a partition's identity away, whose numbers cannot be gone on with.
+// renew takes a partition's identity away, whose numbers cannot be gone on with. That of a transaction comes to nothing
+// with the transaction.
 func (w *writer) renew(p *partition) {
+	if w.transaction != nil {
+		return
+	}
 	if w.identity == p.identity {
 		w.identity = nil
 	}

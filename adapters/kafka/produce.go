@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -85,7 +86,8 @@ func produce(to *sarama.Broker, req *sarama.ProduceRequest) (res *sarama.Produce
 	} else {
 		<-answered
 	}
-	if err != nil {
+	var invalid sarama.PacketEncodingError
+	if err != nil && !errors.As(err, &invalid) {
 		_ = to.Close()
 	}
 	return res, err
@@ -115,34 +117,40 @@ func (b *batch) isTooLarge() bool {
 	return errors.Is(b.err, sarama.ErrMessageSizeTooLarge) || errors.Is(b.err, sarama.ErrMessageSetSizeTooLarge)
 }
 
+// isAbandoned reports whether nobody waits for any of it.
+func (b *batch) isAbandoned() bool {
+	return !slices.ContainsFunc(b.items, func(x *pending) bool { return x.state.Load() != settled })
+}
+
 // A remedy is what to do about a batch that has failed.
 type remedy uint8
 
 const (
 	refuse     remedy = iota // its senders are told
-	again                    // it was not written: it is sent again
+	again                    // it was certainly not written: what is in it is sent again
 	seekAnswer               // it may have been written: it is sent again, as it was
 	renew                    // as again, under another identity
 )
 
+// remedyOf takes an error for the proof that a batch was not written only where a broker looks before it writes: one that
+// is no longer the leader says so of what it has written, too, and what the next leader may have of it.
 func remedyOf(err error) remedy {
 	var code sarama.KError
-	if !errors.As(err, &code) {
-		var invalid sarama.PacketEncodingError
-		switch {
-		case errors.Is(err, errUnsent):
-			return again
-		case errors.As(err, &invalid), errors.Is(err, sarama.ErrUnsupportedVersion):
-			return refuse
-		}
+	var invalid sarama.PacketEncodingError
+	switch {
+	case errors.Is(err, errUnsent):
+		return again
+	case errors.As(err, &invalid):
+		return refuse
+	case !errors.As(err, &code):
 		return seekAnswer // a connection has broken
 	}
 	switch code { //nolint:exhaustive // The others are for good.
-	case sarama.ErrNotLeaderForPartition, sarama.ErrLeaderNotAvailable, sarama.ErrUnknownTopicOrPartition, sarama.ErrReplicaNotAvailable,
-		sarama.ErrNotEnoughReplicas, sarama.ErrInvalidMessage, sarama.ErrFencedLeaderEpoch, sarama.ErrUnknownLeaderEpoch, sarama.ErrThrottlingQuotaExceeded:
+	case sarama.ErrNotEnoughReplicas, sarama.ErrInvalidMessage, sarama.ErrThrottlingQuotaExceeded:
 		return again
-	case sarama.ErrRequestTimedOut, sarama.ErrNotEnoughReplicasAfterAppend, sarama.ErrKafkaStorageError, sarama.ErrNetworkException,
-		sarama.ErrUnknown:
+	case sarama.ErrNotLeaderForPartition, sarama.ErrLeaderNotAvailable, sarama.ErrUnknownTopicOrPartition, sarama.ErrReplicaNotAvailable,
+		sarama.ErrFencedLeaderEpoch, sarama.ErrUnknownLeaderEpoch, sarama.ErrRequestTimedOut, sarama.ErrNotEnoughReplicasAfterAppend,
+		sarama.ErrKafkaStorageError, sarama.ErrNetworkException, sarama.ErrUnknown:
 		return seekAnswer
 	case sarama.ErrOutOfOrderSequenceNumber, sarama.ErrUnknownProducerID, sarama.ErrInvalidProducerEpoch:
 		return renew

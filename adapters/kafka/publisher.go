@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,9 +104,9 @@ func (e *PublishError) Rest() []*message.Message {
 
 // Publish sends messages in one operation and waits until every one is acknowledged by all replicas in
 // sync, has failed, or has waited for SendTimeout or its own context's end, which is noticed within 20 ms.
-// An error is a *PublishError with a result for each message that failed; it wraps channel.ErrTooLarge (then
-// nothing was sent), ErrUnknown, ErrNoTopic, adapters.ErrClosed, or what the client says. Nobody may change
-// the payloads before it returns.
+// An error is a *PublishError with a result for each message that failed; it wraps channel.ErrTooLarge, ErrUnknown,
+// ErrNoTopic, adapters.ErrClosed, or what the client says. If a message is beyond Limits, nothing is sent. Nobody may change
+// the payloads before it returns, and those of messages that are ErrUnknown never: they may still be on their way.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
@@ -115,13 +116,18 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	}
 	r := &results{errs: make([]error, len(messages)), through: make(chan struct{})}
 	r.left.Store(int32(len(messages))) //nolint:gosec // Nobody publishes 2^31 messages.
-	p.push(p.parcel(topic, messages, r))
+	const chunk = 1024
+	at := 0
+	for part := range slices.Chunk(messages, chunk) { // of very many, the first are sent while others are prepared
+		p.push(p.parcel(topic, part, r, at))
+		at += len(part)
+	}
 	<-r.through
 	return publishError(topic, messages, r.errs)
 }
 
-// parcel makes one of messages.
-func (p *Publisher) parcel(topic string, messages []*message.Message, r *results) *parcel {
+// parcel makes one of messages, the first of which is at an index of the results.
+func (p *Publisher) parcel(topic string, messages []*message.Message, r *results, at int) *parcel {
 	var n size
 	for _, m := range messages {
 		texts := len(m.UUID)
@@ -134,7 +140,7 @@ func (p *Publisher) parcel(topic string, messages []*message.Message, r *results
 	of.results = r
 	for i, m := range messages {
 		x := of.putMessage(topic, p.keyOf(topic, m), m)
-		x.at = i
+		x.at = at + i
 		x.watch(m.Context())
 	}
 	return of
@@ -234,7 +240,7 @@ func (p *Publisher) checkOut(o *adapters.Outgoing, texts int) error {
 	return nil
 }
 
-// Close refuses further messages, waits for those under way, at most SendTimeout, and closes the
+// Close refuses further messages, waits for those under way, at most SendTimeout, and for a transaction that is, and closes the
 // connections. It may be called again.
 func (p *Publisher) Close() error {
 	p.mu.Lock()

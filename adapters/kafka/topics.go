@@ -37,7 +37,7 @@ func ensure(ctx context.Context, c *Cluster, conf *sarama.Config, create *Create
 
 // ensureBy makes the topics that are missing, or says which are.
 func ensureBy(ctx context.Context, client sarama.Client, create *Create, topics []string) error {
-	missing, err := missingOf(client, topics)
+	missing, err := missingOf(client, topics, create != nil)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -57,15 +57,15 @@ func ensureBy(ctx context.Context, client sarama.Client, create *Create, topics 
 		if !sleep(ctx, pause(5*time.Millisecond, 200*time.Millisecond, n)) {
 			return fmt.Errorf("waiting for new topics %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
 		}
-		if missing, err = missingOf(client, missing); err != nil {
+		if missing, err = missingOf(client, missing, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// missingOf asks a broker which of the topics are not there, or not ready.
-func missingOf(client sarama.Client, topics []string) (missing []string, err error) {
+// missingOf asks a broker which of the topics are not there, or, if it is asked for leaders, not ready.
+func missingOf(client sarama.Client, topics []string, leaders bool) (missing []string, err error) {
 	if len(topics) == 0 {
 		return nil, nil
 	}
@@ -79,7 +79,7 @@ func missingOf(client sarama.Client, topics []string) (missing []string, err err
 			missing = append(missing, t.Name)
 		case !errors.Is(t.Err, sarama.ErrNoError):
 			return nil, fmt.Errorf("asking for topic %q: %w", t.Name, t.Err)
-		case slices.ContainsFunc(t.Partitions, func(p *sarama.PartitionMetadata) bool { return p.Leader < 0 }):
+		case leaders && slices.ContainsFunc(t.Partitions, func(p *sarama.PartitionMetadata) bool { return p.Leader < 0 }):
 			missing = append(missing, t.Name)
 		}
 	}
@@ -99,6 +99,7 @@ func metadataOf(client sarama.Client, topics []string) (*sarama.MetadataResponse
 	req.AllowAutoTopicCreation = false
 	resp, err := b.GetMetadata(req)
 	if err != nil {
+		_ = b.Close() // or it would fail for ever
 		return nil, fmt.Errorf("asking %s for topics: %w", b.Addr(), err)
 	}
 	return resp, nil

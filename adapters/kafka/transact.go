@@ -21,10 +21,14 @@ type transactions struct {
 	one    sync.Mutex // one transaction at a time
 	id     string
 	fenced error
-	writer *writer // nil: the next transaction makes one
-	sends  *sends  // the writer's
-	begun  atomic.Bool
-	gone   sync.WaitGroup // writers thrown away that are still closing
+	closed bool
+
+	writer   *writer   // nil: the next transaction makes one
+	identity *identity // the writer's, as is what follows
+	sends    *sends
+	since    time.Time      // the transaction is under way
+	begun    atomic.Bool    // the broker may know of it
+	gone     sync.WaitGroup // writers thrown away that are still closing
 }
 
 // sends are the messages of one transaction after another.
@@ -53,7 +57,10 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	t := &p.tx
 	t.one.Lock()
 	defer t.one.Unlock()
-	if t.fenced != nil {
+	switch {
+	case t.closed:
+		return fmt.Errorf("beginning a transaction: %w: this publisher was closed", adapters.ErrClosed)
+	case t.fenced != nil:
 		return t.fenced
 	}
 	var tooLarge error
@@ -72,17 +79,17 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	if err := t.ready(ctx, p, stakes); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
+	// The broker aborts what takes longer.
+	bounded, cancel := context.WithTimeout(ctx, p.conf.TransactionTimeout)
+	defer cancel()
 	added := make(chan error, 1)
-	go func() { added <- t.addOffsets(ctx, stakes) }()
-	err = t.send(ctx, p.conf.TransactionTimeout, outs)
+	go func() { added <- t.addOffsets(bounded, stakes) }()
+	err = t.send(bounded, outs)
 	err = errors.Join(err, <-added)
 	if err != nil {
 		return t.abort(ctx, p, outs, err)
 	}
-	if err := t.end(ctx, true); err != nil {
-		if errors.Is(err, sarama.ErrProducerFenced) {
-			return t.abort(ctx, p, outs, err)
-		}
+	if err := t.end(bounded, true); err != nil {
 		if err := t.resolve(ctx, p, stakes, err); err != nil {
 			return err
 		}
@@ -162,12 +169,13 @@ func (x *stake) settle() {
 
 // ready makes the writer if there is none.
 func (t *transactions) ready(ctx context.Context, p *Publisher, stakes []*stake) error {
+	t.since = time.Now()
 	t.begun.Store(false)
 	if t.writer != nil {
 		return nil
 	}
 	if err := t.connect(ctx, p, stakes); err != nil {
-		return t.fence(err)
+		return t.fence(p, err)
 	}
 	return nil
 }
@@ -191,7 +199,7 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stak
 		_ = w.client.Close()
 		return fmt.Errorf("transactional id %q: %w", t.id, err)
 	}
-	w.identity, w.transaction = x, &membership{id: t.id, enlist: func(ps []*partition) error { return t.enlist(w, x, ps) }}
+	w.identity, w.transaction, t.identity = x, &membership{id: t.id, enlist: func(ps []*partition) error { return t.enlist(w, x, ps) }}, x
 	t.writer, t.sends = w, s
 	go w.run()
 	return nil
@@ -214,12 +222,10 @@ func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 var errUnanswered = errors.New("messages were not acknowledged in time")
 
 // send hands every message to the writer and waits until all are written.
-func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*adapters.Outgoing) error {
+func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing) error {
 	if len(outs) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	var n size
 	for _, o := range outs {
 		n.add(len(o.Headers), textsOf(o))
@@ -248,28 +254,36 @@ func (t *transactions) send(ctx context.Context, timeout time.Duration, outs []*
 	return nil
 }
 
-// abort ends a transaction that came to nothing, and says why.
+// abort ends a transaction that came to nothing, and says why. Unless all that was asked was answered, and nothing was
+// refused that had been written, the writer goes with it: the next one has an identity that what is still on its way has
+// not.
 func (t *transactions) abort(ctx context.Context, p *Publisher, outs []*adapters.Outgoing, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.conf.TransactionTimeout)
 	defer cancel()
-	spoiled := t.sends.failed.Load() != nil // the writer does not know what the broker has
-	if errors.Is(why, errUnanswered) {      // it still has messages
+	var answer sarama.KError
+	clean := t.sends.failed.Load() == nil && errors.As(why, &answer) && !errors.Is(why, errUnanswered)
+	if !errors.Is(why, errUnanswered) { // else the writer still has messages
+		err := t.end(ctx, false)
+		clean = clean && err == nil
+		if errors.Is(err, sarama.ErrProducerFenced) {
+			why = errors.Join(why, err)
+		}
+	}
+	if !clean {
 		t.discard()
-	} else if err := t.end(ctx, false); err != nil || spoiled {
-		t.discard()
-		why = errors.Join(why, err)
 	}
 	for _, o := range outs {
 		if o.Err != nil {
 			return o.Err
 		}
 	}
-	return fmt.Errorf("the transaction was aborted: %w", t.fence(why))
+	return fmt.Errorf("the transaction was aborted: %w", t.fence(p, why))
 }
 
-// fence makes an error adapters.ErrFenced if it means that.
-func (t *transactions) fence(err error) error {
-	if errors.Is(err, sarama.ErrProducerFenced) {
+// fence makes an error adapters.ErrFenced if it means that. The broker says the same of a transaction that has taken
+// longer than it may, which it has aborted.
+func (t *transactions) fence(p *Publisher, err error) error {
+	if errors.Is(err, sarama.ErrProducerFenced) && time.Since(t.since) < p.conf.TransactionTimeout {
 		t.fenced = fmt.Errorf("transactional id %q: %w: give every process its own TransactionalID, or SubscriberConfig.Instance: %w", t.id, adapters.ErrFenced, err)
 		return t.fenced
 	}
@@ -281,6 +295,9 @@ func (t *transactions) fence(err error) error {
 // or the partitions are another's.
 func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stake, why error) error {
 	t.discard()
+	if err := t.fence(p, why); errors.Is(err, adapters.ErrFenced) { // the other has finished it, or aborted it
+		return fmt.Errorf("committing a transaction: %w", err)
+	}
 	for n := 1; ; n++ {
 		committed, err := t.look(ctx, p, stakes)
 		switch {
@@ -291,7 +308,7 @@ func (t *transactions) resolve(ctx context.Context, p *Publisher, stakes []*stak
 		case errors.Is(err, adapters.ErrFenced):
 			return err
 		}
-		if allLost(stakes) {
+		if allLost(stakes) || errors.Is(err, adapters.ErrLost) {
 			return fmt.Errorf("committing a transaction: %w: %w", adapters.ErrLost, why)
 		}
 		if !sleep(ctx, pause(50*time.Millisecond, time.Second, n)) {
@@ -322,7 +339,7 @@ func allLost(stakes []*stake) bool {
 func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) (bool, error) {
 	if t.writer == nil {
 		if err := t.connect(ctx, p, stakes); err != nil {
-			return false, t.fence(err)
+			return false, t.fence(p, err)
 		}
 	}
 	judged, committed := false, true
@@ -339,10 +356,10 @@ func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) 
 			committed = committed && offsets[i] >= x.marks[i].offset
 		}
 	}
-	if !judged && len(stakes) > 0 {
+	if !judged {
 		return false, adapters.ErrLost
 	}
-	return judged && committed, nil
+	return committed, nil
 }
 
 // offsets asks the group's coordinator how far it is in each claim of a stake.
@@ -382,6 +399,7 @@ func (t *transactions) discard() {
 func (t *transactions) close() {
 	t.one.Lock()
 	defer t.one.Unlock()
+	t.closed = true
 	t.discard()
 	t.gone.Wait()
 }

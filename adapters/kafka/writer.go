@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -56,6 +57,7 @@ type destination struct {
 	waiting    []*pending // until the partitions are known
 	looking    bool
 	looked     time.Time // at how many partitions there are
+	failures   int       // to look, in a row
 }
 
 // A partition is what waits for one partition, and its batch.
@@ -172,9 +174,7 @@ func (w *writer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
 	w.client, w.lifeline = client, line
-	w.mu.Unlock()
 	return nil
 }
 
@@ -237,7 +237,11 @@ func (w *writer) look(d *destination) {
 func (w *writer) count(topic string) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), w.conf.Cluster.ReadTimeout)
 	defer cancel()
-	if err := ensureBy(ctx, w.client, w.conf.Create, []string{topic}); err != nil {
+	missing, err := missingOf(w.client, []string{topic}, false)
+	if err == nil && len(missing) > 0 {
+		err = ensureBy(ctx, w.client, w.conf.Create, missing)
+	}
+	if err != nil {
 		return 0, err
 	}
 	if err := w.client.RefreshMetadata(topic); err != nil {
@@ -252,6 +256,14 @@ func (w *writer) count(topic string) (int, error) {
 
 func (w *writer) counted(d *destination, n int, err error) {
 	d.looking, d.looked = false, w.now
+	if err != nil && len(d.partitions) == 0 && !errors.Is(err, ErrNoTopic) && isPassing(err) {
+		w.lookAgain(d, err)
+		return
+	}
+	if d.failures > 0 {
+		w.calm(d)
+	}
+	d.failures = 0
 	for i := len(d.partitions); i < n; i++ {
 		d.partitions = append(d.partitions, &partition{of: d, number: int32(i), most: w.client.Config().Producer.MaxMessageBytes}) //nolint:gosec // A few.
 	}
@@ -263,6 +275,33 @@ func (w *writer) counted(d *destination, n int, err error) {
 		w.place(d, x)
 	}
 	d.waiting = nil
+}
+
+// lookAgain looks at a topic after a pause, for those who still wait for it.
+func (w *writer) lookAgain(d *destination, trouble error) {
+	d.looking = true
+	d.failures++
+	w.note(d, trouble)
+	d.waiting = waitingOf(d.waiting)
+	time.AfterFunc(pause(firstPause, longestPause, d.failures), func() {
+		w.do(func() {
+			if d.looking = false; len(d.waiting) > 0 {
+				w.look(d)
+			}
+		})
+	})
+}
+
+// waitingOf leaves out messages whose senders have given up.
+func waitingOf(xs []*pending) []*pending {
+	return slices.DeleteFunc(xs, func(x *pending) bool { return x.state.Load() == settled })
+}
+
+// note notes a topic's latest trouble.
+func (w *writer) note(d *destination, trouble error) {
+	w.mu.Lock()
+	w.troubles[d.name] = trouble
+	w.mu.Unlock()
 }
 
 // place has a message wait for the partition of its key.
@@ -297,6 +336,15 @@ func (w *writer) fail(x *pending, err error) {
 	}
 }
 
+// failAll fails what waits for a partition.
+func (w *writer) failAll(p *partition, err error) {
+	for _, x := range p.waiting {
+		w.fail(x, err)
+	}
+	clear(p.waiting)
+	p.waiting = p.waiting[:0]
+}
+
 // dispatch sends what can be sent, and has looked up what is missing for the rest.
 func (w *writer) dispatch() {
 	for _, p := range w.touched {
@@ -323,6 +371,8 @@ func (w *writer) dispatch() {
 // isReady reports whether a partition may be written to. What is missing for that is on its way then.
 func (w *writer) isReady(p *partition) bool {
 	switch {
+	case w.transaction != nil && w.transaction.failed != nil:
+		w.failAll(p, w.transaction.failed)
 	case p.leader == nil:
 		w.find(p)
 	case p.identity == nil && !w.identify(p):
@@ -412,31 +462,38 @@ func (w *writer) back(d *desk, bs []*batch) {
 func (w *writer) judge(p *partition, b *batch) {
 	if b.err == nil {
 		if p.failures > 0 {
-			w.recovered(p)
+			w.calm(p.of)
 		}
-		p.batch, p.sequence = nil, following(p.sequence, len(b.items))
+		p.failures, p.batch, p.sequence = 0, nil, following(p.sequence, len(b.items))
 		return
 	}
-	r := remedyOf(b.err)
-	if w.transaction != nil && r == renew { // it would no longer be that of the transaction
-		r = refuse
-	}
+	r, why := remedyOf(b.err), reason(p.of.name, b.err)
 	b.doubtful = b.doubtful || r == seekAnswer
-	why := reason(p.of.name, b.err)
+	halved := r == refuse && !b.doubtful && b.isTooLarge() && len(b.items) > 1
+	if t := w.transaction; t != nil && (r == refuse || r == renew) && !halved { // it comes to nothing
+		r, t.failed = refuse, why
+	}
 	switch {
+	case halved:
+		p.most = max(b.bytes/2, 1)
+		w.unpack(p)
 	case r == renew: // the broker knows nothing of the batches before, and has not written this one
 		w.renew(p)
 		w.unpack(p)
 		w.rest(p, why)
-	case r == refuse && b.isTooLarge() && len(b.items) > 1:
-		p.most = max(b.bytes/2, 1)
+	case r == refuse && b.doubtful: // it may have been written before, under numbers that no other batch may have now
+		w.renew(p)
+		b.bad = nil
+		w.refused(b, fmt.Errorf("%w: %w", ErrUnknown, why))
 		w.unpack(p)
 	case r == refuse:
-		if b.doubtful { // it may have been written before, under numbers that no other batch may have now
-			w.renew(p)
-		}
 		w.refused(b, why)
 		w.unpack(p)
+	case b.doubtful && b.isAbandoned(): // all who sent it have been told that nobody knows
+		p.leader = nil
+		w.renew(p)
+		p.batch = nil
+		w.rest(p, why)
 	case b.doubtful: // it goes out again as it is
 		p.leader = nil
 		w.rest(p, why)
@@ -449,8 +506,14 @@ func (w *writer) judge(p *partition, b *batch) {
 
 // refused settles what of a batch the broker has refused for good: the records it names, or all.
 func (w *writer) refused(b *batch, why error) {
+	bad := map[int]bool{}
+	for _, r := range b.bad {
+		if int(r.BatchIndex) < len(b.items) {
+			bad[int(r.BatchIndex)] = true
+		}
+	}
 	for i, x := range b.items {
-		if len(b.bad) > 0 && !slices.ContainsFunc(b.bad, func(r sarama.ProduceResponseRecordError) bool { return int(r.BatchIndex) == i }) {
+		if len(bad) > 0 && !bad[i] {
 			continue
 		}
 		if x.state.CompareAndSwap(given, settled) {
@@ -475,10 +538,8 @@ func (w *writer) unpack(p *partition) {
 func (w *writer) rest(p *partition, trouble error) {
 	p.busy = true
 	p.failures++
-	w.mu.Lock()
-	w.troubles[p.of.name] = trouble
-	w.mu.Unlock()
-	p.waiting = slices.DeleteFunc(p.waiting, func(x *pending) bool { return x.state.Load() == settled })
+	w.note(p.of, trouble)
+	p.waiting = waitingOf(p.waiting)
 	time.AfterFunc(pause(firstPause, longestPause, p.failures), func() {
 		w.do(func() {
 			p.busy = false
@@ -487,11 +548,10 @@ func (w *writer) rest(p *partition, trouble error) {
 	})
 }
 
-// recovered notes that a partition is out of trouble.
-func (w *writer) recovered(p *partition) {
-	p.failures = 0
+// calm forgets a topic's trouble.
+func (w *writer) calm(d *destination) {
 	w.mu.Lock()
-	delete(w.troubles, p.of.name)
+	delete(w.troubles, d.name)
 	w.mu.Unlock()
 }
 
@@ -545,10 +605,7 @@ func (w *writer) enlist() {
 					w.touch(p)
 					continue
 				}
-				for _, x := range p.waiting {
-					w.fail(x, fmt.Errorf("topic %q: %w", p.of.name, err))
-				}
-				p.waiting = nil
+				w.failAll(p, fmt.Errorf("topic %q: %w", p.of.name, err))
 			}
 		})
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/kafkatest"
@@ -96,6 +97,7 @@ func intercept(t *testing.T, fake *kfake.Cluster, f func(produced) (*kerr.Error,
 				}
 				sp := kmsg.NewProduceResponseTopicPartition()
 				sp.Partition = rp.Partition
+				sp.ErrorCode = kerr.NotEnoughReplicas.Code // if another's part is refused, for then the broker sees none
 				if err, bad := f(x); err != nil {
 					refused = true
 					sp.ErrorCode = err.Code
@@ -231,14 +233,144 @@ func TestRefusedAfterADoubt(t *testing.T) {
 		ids = append(ids, x.records.ProducerID)
 		return err, nil
 	})
-	if failed := failures(t, p.Publish(topic, numbered(0, 3)...)); len(failed) != 3 {
+	failed := failures(t, p.Publish(topic, numbered(0, 3)...))
+	if len(failed) != 3 {
 		t.Errorf("%d failed, want 3", len(failed))
+	}
+	for _, f := range failed {
+		if !errors.Is(f.Err, ErrUnknown) {
+			t.Errorf("message %s, which may have been written: %v", f.Message.UUID, f.Err)
+		}
 	}
 	if err := p.Publish(topic, numbered(3, 3)...); err != nil {
 		t.Fatal(err)
 	}
 	if len(ids) != 3 || ids[0] != ids[1] || ids[1] == ids[2] {
 		t.Errorf("batches came under identities %v: want one for the first two, another for the third", ids)
+	}
+}
+
+// writesAndMoves has the broker write the first batch, and then say that it is not the leader: what one does that ceases
+// to be it while the batch waits for other replicas. wrote is closed in between; the answer waits for answer.
+func writesAndMoves(t *testing.T, fake *kfake.Cluster) (wrote, answer chan struct{}) {
+	t.Helper()
+	direct, err := kgo.NewClient(kgo.SeedBrokers(kafkatest.Addr(fake)), kgo.MaxVersions(kversion.V2_8_0()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(direct.Close)
+	wrote, answer = make(chan struct{}), make(chan struct{})
+	var n atomic.Int32
+	fake.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if n.Add(1) > 1 {
+			return nil, nil, false //nolint:nilnil // then it is the broker that answers
+		}
+		req := *kreq.(*kmsg.ProduceRequest)
+		fake.SleepControl(func() {
+			defer close(wrote)
+			resp, err := direct.Broker(0).Request(context.Background(), &req)
+			if err != nil || resp.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode != 0 {
+				t.Errorf("writing a batch: %v, %v", resp, err)
+			}
+		})
+		fake.SleepControl(func() { <-answer })
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		sp := kmsg.NewProduceResponseTopicPartition()
+		sp.ErrorCode = kerr.NotLeaderForPartition.Code
+		resp.Topics = []kmsg.ProduceResponseTopic{{Topic: req.Topics[0].Topic, Partitions: []kmsg.ProduceResponseTopicPartition{sp}}}
+		return resp, nil, true
+	})
+	return wrote, answer
+}
+
+// waits waits until n messages wait for the topic's first partition.
+func waits(p *Publisher, topic string, n int) {
+	for waiting := -1; waiting != n; {
+		counted := make(chan int)
+		p.writer.do(func() { counted <- len(p.writer.topics[topic].partitions[0].waiting) })
+		waiting = <-counted
+	}
+}
+
+// A leader that moves has written a batch, and so has the next one it. Messages that wait behind it are another batch.
+// Breaks if "not leader" is taken for the proof that it was not written: then they go out together, twice.
+func TestMovedAfterWriting(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	wrote, answer := writesAndMoves(t, fake)
+	sent := make(chan error, 2)
+	go func() { sent <- p.Publish(topic, numbered(0, 3)...) }()
+	<-wrote
+	go func() { sent <- p.Publish(topic, numbered(3, 2)...) }()
+	waits(p, topic, 2)
+	close(answer)
+	for range 2 {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := written(t, fake, topic); got != "0 1 2 3 4" {
+		t.Errorf("on the topic are %s", got)
+	}
+}
+
+// The same, and the sender of the batch gives up meanwhile. Breaks if the next batch takes its numbers, for then the broker
+// takes it for the first, and it is lost though its sender is told that it was written.
+func TestMovedAfterWritingAndGivenUp(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	wrote, answer := writesAndMoves(t, fake)
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := numbered(0, 1), numbered(1, 1)
+	first[0].SetContext(ctx)
+	given, sent := make(chan error, 1), make(chan error, 1)
+	go func() { given <- p.Publish(topic, first...) }()
+	<-wrote
+	go func() { sent <- p.Publish(topic, second...) }()
+	waits(p, topic, 1)
+	cancel()
+	if err := <-given; !errors.Is(err, ErrUnknown) {
+		t.Errorf("the message that was given up: %v", err)
+	}
+	close(answer)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if got := written(t, fake, topic); got != "0 1" {
+		t.Errorf("on the topic are %s", got)
+	}
+}
+
+// A batch of which nobody ever hears anything does not hold up its partition when its sender has given up. Breaks if it is
+// tried for ever.
+func TestAbandonedBatch(t *testing.T) {
+	fake, p, topic := writing(t, 1, func(c *PublisherConfig) { c.SendTimeout = 500 * time.Millisecond })
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		if strings.Contains(string(x.records.Records), "cursed") {
+			return kerr.UnknownServerError, nil
+		}
+		return nil, nil
+	})
+	ms := numbered(0, 1)
+	ms[0].Payload = []byte("cursed")
+	if failed := failures(t, p.Publish(topic, ms...)); len(failed) != 1 || !errors.Is(failed[0].Err, ErrUnknown) {
+		t.Errorf("failed are %v", failed)
+	}
+	for n := 1; p.Publish(topic, numbered(1, 1)...) != nil; n++ {
+		if n == 20 {
+			t.Fatal("nothing is written any more")
+		}
+	}
+}
+
+// Brokers that are asked for an identity do not answer. Breaks if the client, which gives up each of them, has none left to
+// ask, and nobody has it look for them again.
+func TestNobodyGivesAnIdentity(t *testing.T) {
+	const initProducerIDKey = 22
+	cut := newScissors(initProducerIDKey, math.MaxInt32)
+	cut.lose.Store(4)
+	_, p, topic := writing(t, 1, func(c *PublisherConfig) { c.Cluster.Dial = cut.dial })
+	if err := p.Publish(topic, numbered(0, 1)...); err != nil {
+		t.Error(err)
 	}
 }
 

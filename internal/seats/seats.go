@@ -12,7 +12,7 @@ import (
 // concurrent use.
 type Lanes struct {
 	mu   sync.Mutex
-	keys map[string]seat
+	keys map[string]*seat
 	load []int // messages on each lane
 	idle []int // lanes that had none when they were noted, each once
 	free []bool
@@ -22,7 +22,7 @@ type seat struct{ lane, n int }
 
 // New gives n lanes.
 func New(n int) *Lanes {
-	l := &Lanes{keys: map[string]seat{}, load: make([]int, n), idle: make([]int, n), free: make([]bool, n)}
+	l := &Lanes{keys: map[string]*seat{}, load: make([]int, n), idle: make([]int, n), free: make([]bool, n)}
 	for i := range l.idle {
 		l.idle[i], l.free[i] = n-1-i, true
 	}
@@ -33,12 +33,12 @@ func New(n int) *Lanes {
 func (l *Lanes) Take(key string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, ok := l.keys[key]
-	if !ok {
-		s.lane = l.quiet()
+	s := l.keys[key]
+	if s == nil {
+		s = &seat{lane: l.quiet()}
+		l.keys[key] = s
 	}
 	s.n++
-	l.keys[key] = s
 	l.load[s.lane]++
 	return s.lane
 }
@@ -58,21 +58,21 @@ func (l *Lanes) quiet() int {
 	return a
 }
 
-// Leave says that a message of the key is through.
-func (l *Lanes) Leave(key string) {
+// Leave says of each key that one message of it is through.
+func (l *Lanes) Leave(keys ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, ok := l.keys[key]
-	if !ok {
-		return
-	}
-	if s.n--; s.n == 0 {
-		delete(l.keys, key)
-	} else {
-		l.keys[key] = s
-	}
-	l.load[s.lane]--
-	if l.load[s.lane] == 0 && !l.free[s.lane] {
-		l.idle, l.free[s.lane] = append(l.idle, s.lane), true
+	for _, key := range keys {
+		s := l.keys[key]
+		if s == nil {
+			continue
+		}
+		if s.n--; s.n == 0 {
+			delete(l.keys, key)
+		}
+		l.load[s.lane]--
+		if l.load[s.lane] == 0 && !l.free[s.lane] {
+			l.idle, l.free[s.lane] = append(l.idle, s.lane), true
+		}
 	}
 }

@@ -1,0 +1,153 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/internal/kafkatest"
+)
+
+func transactional(t *testing.T, addr string, timeout time.Duration) *Publisher {
+	t.Helper()
+	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}}, TransactionalID: t.Name(), TransactionTimeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// some are messages that no record has caused.
+func some(topic string) []*adapters.Outgoing {
+	return []*adapters.Outgoing{{Topic: topic, ID: "1", Payload: []byte("1")}, {Topic: topic, ID: "2", Payload: []byte("2")}}
+}
+
+// A batch of a transaction may have been written, and is then refused. The transaction is aborted, and the next one is
+// committed under the same name. Breaks if the rest of it is written under an identity that no coordinator knows.
+func TestRefusedInATransaction(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	topic := kafkatest.Topic(t, kafkatest.Addr(fake), 1)
+	p := transactional(t, kafkatest.Addr(fake), 0)
+	var nameless atomic.Int32
+	fake.ControlKey(int16(kmsg.InitProducerID), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if kreq.(*kmsg.InitProducerIDRequest).TransactionalID == nil {
+			nameless.Add(1)
+		}
+		return nil, nil, false //nolint:nilnil // then it is the broker that answers
+	})
+	answers := []*kerr.Error{kerr.KafkaStorageError, kerr.InvalidProducerEpoch}
+	intercept(t, fake, func(produced) (err *kerr.Error, _ []int32) {
+		if len(answers) > 0 {
+			err, answers = answers[0], answers[1:]
+		}
+		return err, nil
+	})
+	if err := p.Transact(t.Context(), nil, some(topic)); err == nil || errors.Is(err, adapters.ErrFenced) || errors.Is(err, adapters.ErrLost) {
+		t.Fatalf("a transaction that was refused: %v", err)
+	}
+	if err := p.Transact(t.Context(), nil, some(topic)); err != nil {
+		t.Fatal(err)
+	}
+	if n := nameless.Load(); n != 0 {
+		t.Errorf("%d identities of no transactional id were asked for", n)
+	}
+	for id, n := range committedOn(t, kafkatest.Addr(fake), topic) {
+		if n != 1 {
+			t.Errorf("%s is there %d times", id, n)
+		}
+	}
+}
+
+// A transaction of what comes from no claim is committed, and the answer is lost. Nobody can find out which it was, and it
+// says so. Breaks if it is said to have been aborted: then it is done again.
+func TestLostAnswerWithoutAClaim(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	cut := newScissors(endTxnKey, 1)
+	cut.lose.Store(1)
+	p := cutPublisher(t, addr, cut)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := p.Transact(ctx, nil, some(topic)); !errors.Is(err, adapters.ErrLost) {
+		t.Errorf("a transaction of which nobody knows: %v", err)
+	}
+	if all := committedOn(t, addr, topic); len(all) != 2 {
+		t.Errorf("on the topic are %v", all)
+	}
+}
+
+// A transaction takes longer than it may, and the broker aborts it: it calls that a fence, too. Breaks if the flow ends
+// because another process is said to have its name.
+func TestTransactionTakesTooLong(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	both := halves(t, addr, 5)
+	topic := kafkatest.Topic(t, addr, 1)
+	p := transactional(t, addr, timeout)
+	fake.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.SleepControl(func() { <-time.After(timeout) })
+		resp := kreq.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.ProducerFenced.Code
+		return resp, nil, true
+	})
+	finished := []adapters.Finished{{Claim: both[0].claim, Records: both[0].run}}
+	outs := relay(topic, both[0].run)
+	if err := p.Transact(t.Context(), finished, outs); err == nil || errors.Is(err, adapters.ErrFenced) || errors.Is(err, adapters.ErrLost) {
+		t.Fatalf("a transaction that took too long: %v", err)
+	}
+	for n := 1; ; n++ {
+		err := p.Transact(t.Context(), finished, outs)
+		if err == nil {
+			break
+		}
+		if n == 20 { // the machine may be as slow, but not for ever
+			t.Fatal(err)
+		}
+	}
+	if all := committedOn(t, addr, topic); len(all) != 5 {
+		t.Errorf("on the topic are %v", all)
+	}
+}
+
+// Another process has the name. Breaks if both go on, each ending the other's transactions.
+func TestFenced(t *testing.T) {
+	fake := kafkatest.Fake(t, kfake.NumBrokers(1))
+	addr := kafkatest.Addr(fake)
+	topic := kafkatest.Topic(t, addr, 1)
+	first, second := transactional(t, addr, 0), transactional(t, addr, 0)
+	for _, p := range []*Publisher{first, second} {
+		if err := p.Transact(t.Context(), nil, some(topic)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := first.Transact(t.Context(), nil, some(topic)); !errors.Is(err, adapters.ErrFenced) {
+			t.Errorf("the first process: %v", err)
+		}
+	}
+	if err := second.Transact(t.Context(), nil, some(topic)); err != nil {
+		t.Errorf("the second process: %v", err)
+	}
+}
+
+func TestTransactAfterClose(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	p := transactional(t, addr, 0)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Transact(t.Context(), nil, some(topic)); !errors.Is(err, adapters.ErrClosed) {
+		t.Errorf("a transaction of a closed publisher: %v", err)
+	}
+}
