@@ -284,7 +284,7 @@ func writesAndMoves(t *testing.T, fake *kfake.Cluster) (wrote, answer chan struc
 	return wrote, answer
 }
 
-// waits waits until n messages wait for the topic's first partition.
+// waits returns when n messages wait for the topic's first partition.
 func waits(p *Publisher, topic string, n int) {
 	for waiting := -1; waiting != n; {
 		counted := make(chan int)
