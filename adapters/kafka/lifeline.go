@@ -10,7 +10,8 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// A lifeline has a client end at once when it is cut, whatever it is trying.
+// A lifeline that is cut has its client try nothing more: no connection, no pause. An answer that it waits for still may
+// take until ReadTimeout.
 type lifeline struct {
 	cut    atomic.Bool
 	dialer proxy.Dialer

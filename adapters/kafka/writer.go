@@ -17,7 +17,7 @@ import (
 // written once.
 //
 // One goroutine, run, deals messages to partitions and decides. Whatever has to be waited for, a request or something to be
-// looked up, is a goroutine of its own that comes back with a call (do). All fields behind mu are run's.
+// looked up, is a goroutine of its own that comes back with a call (do).
 type writer struct {
 	conf   *PublisherConfig
 	settle func([]*pending) // is told of what is settled, from many goroutines
@@ -25,22 +25,22 @@ type writer struct {
 	over chan struct{} // closed when run has ended
 	end  sync.Once
 
-	mu      sync.Mutex
-	changed *sync.Cond
-	in      []*parcel
-	calls   []func()
-	closed  bool
-	// The latest of each topic that has some.
-	troubles map[string]error
+	mu       sync.Mutex
+	changed  *sync.Cond
+	in       []*parcel
+	calls    []func()
+	closed   bool
+	troubles map[string]error // the latest of each topic that is in some
 
+	// The rest is run's, but for away.
 	client   sarama.Client
 	lifeline *lifeline
 	topics   map[string]*destination
 	latest   *destination
-	touched  []*partition
-	desks    map[*sarama.Broker]*desk
-	failed   []*pending
-	now      time.Time // of this round
+	touched  []*partition             // to be looked at in this round
+	desks    map[*sarama.Broker]*desk // with something to do
+	failed   []*pending               // in this round
+	now      time.Time                // of this round
 	identities
 	transaction *membership    // nil: it writes in none
 	joining     []*partition   // that are to be enlisted in it
@@ -64,9 +64,9 @@ type destination struct {
 type partition struct {
 	of      *destination
 	number  int32
-	waiting []*pending
-	batch   *batch // under way, or to be sent again
-	busy    bool   // run waits for something about it
+	waiting []*pending // in no batch
+	batch   *batch     // under way, or to be sent again
+	busy    bool       // run waits for something about it, and leaves it alone until then
 	touched bool
 
 	leader   *sarama.Broker
@@ -80,8 +80,8 @@ type partition struct {
 // A desk is a broker that is written to.
 type desk struct {
 	broker *sarama.Broker
-	ready  []*partition
-	open   int // requests
+	ready  []*partition // to be sent to
+	open   int          // requests under way
 }
 
 const (
