@@ -114,7 +114,7 @@ func (m *member) commit(claims ...*claim) error {
 		}
 	}
 	if len(errs) == 0 {
-		m.health.well(part{})
+		m.health.committed()
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,13 +26,13 @@ type health struct {
 
 	bad     atomic.Bool
 	mu      sync.Mutex
-	failing map[part]struct{}
+	failing map[part]bool // true: it works again, and is over with whatever works next
 	timer   *time.Timer
 	ended   bool
 }
 
 func newHealth(log *slog.Logger, c *Cluster) *health {
-	return &health{log: log, grace: c.DialTimeout + c.ReadTimeout + time.Second, failing: map[part]struct{}{}}
+	return &health{log: log, grace: c.DialTimeout + c.ReadTimeout + time.Second, failing: map[part]bool{}}
 }
 
 // trouble notes an error of a part.
@@ -42,7 +43,7 @@ func (h *health) trouble(p part, err error) {
 		level = slog.LevelWarn
 	}
 	if !h.ended {
-		h.failing[p] = struct{}{}
+		h.failing[p] = false
 		h.bad.Store(true)
 		if h.timer == nil {
 			h.timer = time.AfterFunc(h.grace, h.recovered)
@@ -59,9 +60,10 @@ func (h *health) well(p part) {
 		return
 	}
 	h.mu.Lock()
-	_, was := h.failing[p]
+	before := len(h.failing)
 	delete(h.failing, p)
-	last := was && len(h.failing) == 0
+	maps.DeleteFunc(h.failing, func(_ part, over bool) bool { return over })
+	last := before > 0 && len(h.failing) == 0
 	if last {
 		h.rest()
 	}
@@ -69,6 +71,19 @@ func (h *health) well(p part) {
 	if last {
 		h.again()
 	}
+}
+
+// committed notes that offsets are committed again. That says nothing of the connection that reads, which may only be about
+// to find out: it is over when something has been read, too, or nothing has been heard for long.
+func (h *health) committed() {
+	if !h.bad.Load() {
+		return
+	}
+	h.mu.Lock()
+	if _, failing := h.failing[part{}]; failing {
+		h.failing[part{}] = true
+	}
+	h.mu.Unlock()
 }
 
 // recovered notes that everything does: there is a new session, or nothing has been heard for long.

@@ -2,13 +2,10 @@ package kafka_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,12 +34,12 @@ func openEnv(t *testing.T, s leattest.AdapterSettings) leattest.AdapterEnv {
 	if s.Restarts {
 		server = kafkatest.Own
 	}
-	e := &env{t: t, server: server(t), settings: s, lines: map[message.Subscriber]*line{}}
+	e := &env{t: t, server: server(t), settings: s, lines: map[message.Subscriber]*kafkatest.Lines{}}
 	return leattest.AdapterEnv{
 		Publisher:   e.publisher,
 		Subscriber:  e.subscriber,
 		Topic:       func(partitions int) string { return kafkatest.Topic(t, e.server.Addr(), partitions) },
-		Crash:       func(s message.Subscriber) { e.lines[s].cut() },
+		Crash:       func(s message.Subscriber) { e.lines[s].Cut() },
 		Restart:     e.restart,
 		Foreign:     e.foreign,
 		Outage:      e.outage,
@@ -56,13 +53,13 @@ type env struct {
 	t        *testing.T
 	server   *kafkatest.Server
 	settings leattest.AdapterSettings
-	lines    map[message.Subscriber]*line
+	lines    map[message.Subscriber]*kafkatest.Lines
 }
 
-func (e *env) cluster(l *line) kafka.Cluster {
+func (e *env) cluster(l *kafkatest.Lines) kafka.Cluster {
 	c := cluster(e.server.Addr())
 	c.Logger = slog.New(slog.DiscardHandler)
-	c.Dial, c.DialTimeout, c.ReadTimeout = l.dial, 2*time.Second, 5*time.Second
+	c.Dial, c.DialTimeout, c.ReadTimeout = l.Dial, 2*time.Second, 5*time.Second
 	return c
 }
 
@@ -75,7 +72,7 @@ func (e *env) create() *kafka.Create {
 
 func (e *env) publisher() message.Publisher {
 	p, err := kafka.NewPublisher(kafka.PublisherConfig{
-		Cluster: e.cluster(&line{}), SendTimeout: 3 * time.Second, Create: e.create(),
+		Cluster: e.cluster(&kafkatest.Lines{}), SendTimeout: 3 * time.Second, Create: e.create(),
 		TransactionalID: fmt.Sprintf("%s-%x", strings.ReplaceAll(e.t.Name(), "/", "-"), rand.Uint64()),
 	})
 	if err != nil {
@@ -85,7 +82,7 @@ func (e *env) publisher() message.Publisher {
 }
 
 func (e *env) subscriber(r leattest.AdapterReader) message.Subscriber {
-	l := &line{}
+	l := &kafkatest.Lines{}
 	c := kafka.SubscriberConfig{
 		Cluster: e.cluster(l), Group: r.Group, Order: e.settings.Order, Window: e.settings.Window, DrainTimeout: e.settings.Drain,
 		MaxAttempts: r.Attempts, DeadLetter: r.DeadLetter, Create: e.create(),
@@ -175,38 +172,4 @@ func (e *env) refused(admin sarama.ClusterAdmin, topic string) {
 		}
 	}
 	e.t.Fatalf("topic %s takes what has no key though it is compacted", topic)
-}
-
-var errCut = errors.New("the line is cut")
-
-// A line is how one process reaches the broker. Cut, its connections break without a word, and nothing gets
-// through again: to the broker that is a kill -9.
-type line struct {
-	mu    sync.Mutex
-	gone  bool
-	conns []net.Conn
-}
-
-func (l *line) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gone {
-		_ = c.Close()
-		return nil, errCut
-	}
-	l.conns = append(l.conns, c)
-	return c, nil
-}
-
-func (l *line) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gone = true
-	for _, c := range l.conns {
-		_ = c.Close()
-	}
 }

@@ -42,7 +42,7 @@ func TestHalfOpen(t *testing.T) {
 				until(t, time.Minute, "all is well again", func() bool { return r.effects.Load() == int64(n) })
 				t.Logf("noticed after %v, well %v after the end", noticed, time.Since(healed))
 				until(t, time.Minute, "that is logged", func() bool { ls := w.log.all(); return ls[len(ls)-1].level == slog.LevelInfo })
-				w.fewLines(before)
+				w.twoLines(before)
 			}
 			r.close(seed, n)
 		})

@@ -38,6 +38,8 @@ func TestResetStorm(t *testing.T) {
 		until(t, time.Minute, "all is well again", func() bool { return r.effects.Load() == int64(n) })
 	}
 	until(t, time.Minute, "the end of the last trouble is logged", w.inPairs)
+	// What was finished of a lost partition, and not committed, comes once more.
+	until(t, time.Minute, "that is finished, too", func() bool { return left(t, addr, r.in, r.in) == 0 && left(t, addr, r.in, r.out) == 0 })
 	r.close(seed, n)
 	t.Logf("%d messages, %d times every connection was reset, %d lines in the log", n, resets, len(w.log.all()))
 }

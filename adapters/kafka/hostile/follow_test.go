@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -60,10 +59,10 @@ func TestWithoutGroup(t *testing.T) {
 	topic := kafkatest.Topic(t, addr, 2)
 	pub := publisher(t, kafka.PublisherConfig{Cluster: quiet(addr)})
 	var boxes [2]mailbox
-	var lines lines
+	var lines kafkatest.Lines
 	for i := range boxes {
 		c := quiet(addr)
-		c.Dial = lines.dial
+		c.Dial = lines.Dial
 		subscribe(t, kafka.SubscriberConfig{Cluster: c, RefreshInterval: 200 * time.Millisecond}, topic, boxes[i].put)
 	}
 	n := 0
@@ -77,7 +76,7 @@ func TestWithoutGroup(t *testing.T) {
 		}
 	}
 	more("first", pub)
-	lines.cut()
+	lines.Break()
 	more("after the cut", pub)
 	cl := client(t, addr)
 	admin, err := sarama.NewClusterAdminFromClient(cl)
@@ -96,32 +95,6 @@ func TestWithoutGroup(t *testing.T) {
 	if len(on) < 3 {
 		t.Errorf("the messages are on %d partitions: nothing is on a new one", len(on))
 	}
-}
-
-// lines are connections that can be cut.
-type lines struct {
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func (l *lines) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conns = append(l.conns, c)
-	return c, nil
-}
-
-func (l *lines) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		_ = c.Close()
-	}
-	l.conns = nil
 }
 
 var errStop = errors.New("the test is over")
