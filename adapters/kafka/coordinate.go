@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -14,24 +15,10 @@ const coordinatorTries = 30
 
 // A coordinator is a broker that has to be found.
 type coordinator struct {
-	find   func() (*sarama.Broker, error)
-	forget func() error
-	fences bool // what old versions of it call an invalid epoch is a fence
-}
-
-func transactionCoordinator(c sarama.Client, id string) coordinator {
-	return coordinator{
-		find:   func() (*sarama.Broker, error) { return c.TransactionCoordinator(id) },
-		forget: func() error { return c.RefreshTransactionCoordinator(id) },
-		fences: true,
-	}
-}
-
-func groupCoordinator(c sarama.Client, group string) coordinator {
-	return coordinator{
-		find:   func() (*sarama.Broker, error) { return c.Coordinator(group) },
-		forget: func() error { return c.RefreshCoordinator(group) },
-	}
+	find     func() (*sarama.Broker, error)
+	forget   func() error
+	fences   bool         // what old versions of it call an invalid epoch is a fence
+	doubtful *atomic.Bool // set when it has not answered
 }
 
 // ask asks until there is an answer that asking again would not change. What is asked may be asked twice.
@@ -54,6 +41,7 @@ func (c coordinator) once(question func(*sarama.Broker) (sarama.KError, error)) 
 	}
 	code, err := question(broker)
 	if err != nil {
+		c.doubtful.Store(true)
 		_ = broker.Close()
 		_ = c.forget()
 		return err
@@ -90,12 +78,40 @@ func isPassing(err error) bool {
 	return false
 }
 
-// A membership makes a writer one of transactions: a partition is enlisted in each that writes to it.
+// A membership makes a writer one of transactions, under a transactional id.
 type membership struct {
-	id     string // transactional
-	number int    // of the transaction; run's, as what follows
-	failed error  // why the transaction comes to nothing, and so the writer with it
-	enlist func([]*partition) error
+	client   sarama.Client
+	id       string
+	me       identity
+	begun    atomic.Bool // a coordinator may know of the transaction
+	doubtful atomic.Bool // one has not answered, and may still do what it was asked to
+
+	// By run of the writer.
+	number int   // of the transaction: a partition is enlisted in each that writes to it
+	failed error // why the transaction comes to nothing, and so the writer with it
+}
+
+func (m *membership) coordinator() coordinator {
+	return coordinator{
+		find:   func() (*sarama.Broker, error) { return m.client.TransactionCoordinator(m.id) },
+		forget: func() error { return m.client.RefreshTransactionCoordinator(m.id) },
+		fences: true, doubtful: &m.doubtful,
+	}
+}
+
+// groupCoordinator is that of a group whose offsets are part of the transaction.
+func (m *membership) groupCoordinator(group string) coordinator {
+	return coordinator{
+		find:     func() (*sarama.Broker, error) { return m.client.Coordinator(group) },
+		forget:   func() error { return m.client.RefreshCoordinator(group) },
+		doubtful: &m.doubtful,
+	}
+}
+
+// begin is called before each transaction.
+func (m *membership) begin() {
+	m.begun.Store(false)
+	m.doubtful.Store(false)
 }
 
 // txnVersion is that of requests about transactions.
@@ -110,39 +126,37 @@ func txnVersion(c sarama.Client) int16 {
 }
 
 // identify asks for the transactional id's identity, which ends the one that was.
-func (t *transactions) identify(ctx context.Context, c sarama.Client, timeout time.Duration) (*identity, error) {
-	req := &sarama.InitProducerIDRequest{Version: 3, TransactionalID: &t.id, TransactionTimeout: timeout, ProducerID: -1, ProducerEpoch: -1}
-	if c.Config().Version.IsAtLeast(sarama.V2_7_0_0) {
+func (m *membership) identify(ctx context.Context, timeout time.Duration) error {
+	req := &sarama.InitProducerIDRequest{Version: 3, TransactionalID: &m.id, TransactionTimeout: timeout, ProducerID: -1, ProducerEpoch: -1}
+	if m.client.Config().Version.IsAtLeast(sarama.V2_7_0_0) {
 		req.Version = 4
 	}
-	var x identity
-	err := transactionCoordinator(c, t.id).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+	return m.coordinator().ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
 		res, err := b.InitProducerID(req)
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.
 		}
-		x = identity{res.ProducerID, res.ProducerEpoch}
+		m.me = identity{res.ProducerID, res.ProducerEpoch}
 		return res.Err, nil
 	})
-	return &x, err
 }
 
 // enlist makes partitions part of the transaction.
-func (t *transactions) enlist(w *writer, x *identity, ps []*partition) error {
+func (m *membership) enlist(ps []*partition) error {
 	req := &sarama.AddPartitionsToTxnRequest{
-		Version: txnVersion(w.client), TransactionalID: t.id, ProducerID: x.id, ProducerEpoch: x.epoch, TopicPartitions: map[string][]int32{},
+		Version: txnVersion(m.client), TransactionalID: m.id, ProducerID: m.me.id, ProducerEpoch: m.me.epoch, TopicPartitions: map[string][]int32{},
 	}
 	for _, p := range ps {
 		req.TopicPartitions[p.of.name] = append(req.TopicPartitions[p.of.name], p.number)
 	}
-	err := transactionCoordinator(w.client, t.id).ask(context.Background(), func(b *sarama.Broker) (sarama.KError, error) {
+	err := m.coordinator().ask(context.Background(), func(b *sarama.Broker) (sarama.KError, error) {
 		res, err := b.AddPartitionsToTxn(req)
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.
 		}
 		return firstError(res.Errors), nil
 	})
-	t.begun.Store(true) // even so: the answer may be lost
+	m.begun.Store(true) // even so: the answer may be lost
 	if err != nil {
 		return fmt.Errorf("adding partitions to a transaction: %w", err)
 	}
@@ -150,42 +164,42 @@ func (t *transactions) enlist(w *writer, x *identity, ps []*partition) error {
 }
 
 // addOffsets makes the groups' offsets part of the transaction.
-func (t *transactions) addOffsets(ctx context.Context, stakes []*stake) error {
+func (m *membership) addOffsets(ctx context.Context, stakes []*stake) error {
 	for _, x := range stakes {
 		if len(x.claims) == 0 {
 			continue
 		}
-		if err := t.addStake(ctx, x); err != nil {
+		if err := m.addStake(ctx, x); err != nil {
 			return fmt.Errorf("adding offsets of group %q to a transaction: %w", x.member.conf.Group, err)
 		}
 	}
 	return nil
 }
 
-func (t *transactions) addStake(ctx context.Context, x *stake) error {
-	client, me, group := t.writer.client, t.identity, x.member.conf.Group
+func (m *membership) addStake(ctx context.Context, x *stake) error {
+	group := x.member.conf.Group
 	add := &sarama.AddOffsetsToTxnRequest{
-		Version: txnVersion(client), TransactionalID: t.id, ProducerID: me.id, ProducerEpoch: me.epoch, GroupID: group,
+		Version: txnVersion(m.client), TransactionalID: m.id, ProducerID: m.me.id, ProducerEpoch: m.me.epoch, GroupID: group,
 	}
-	err := transactionCoordinator(client, t.id).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+	err := m.coordinator().ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
 		res, err := b.AddOffsetsToTxn(add)
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.
 		}
 		return res.Err, nil
 	})
-	t.begun.Store(true)
+	m.begun.Store(true)
 	if err != nil {
 		return err
 	}
 	commit := &sarama.TxnOffsetCommitRequest{
-		Version: 3, TransactionalID: t.id, GroupID: group, ProducerID: me.id, ProducerEpoch: me.epoch,
+		Version: 3, TransactionalID: m.id, GroupID: group, ProducerID: m.me.id, ProducerEpoch: m.me.epoch,
 		MemberID: x.session.MemberID(), GenerationID: x.session.GenerationID(), Topics: x.offsets(),
 	}
 	if id := x.member.conf.Instance; id != "" {
 		commit.GroupInstanceID = &id
 	}
-	return groupCoordinator(client, group).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+	return m.groupCoordinator(group).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
 		res, err := b.TxnOffsetCommit(commit)
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.
@@ -195,15 +209,14 @@ func (t *transactions) addStake(ctx context.Context, x *stake) error {
 }
 
 // end commits a transaction or aborts it, if there is anything in it.
-func (t *transactions) end(ctx context.Context, commit bool) error {
-	if !t.begun.Load() {
+func (m *membership) end(ctx context.Context, commit bool) error {
+	if !m.begun.Load() {
 		return nil
 	}
-	client, me := t.writer.client, t.identity
 	req := &sarama.EndTxnRequest{
-		Version: txnVersion(client), TransactionalID: t.id, ProducerID: me.id, ProducerEpoch: me.epoch, TransactionResult: commit,
+		Version: txnVersion(m.client), TransactionalID: m.id, ProducerID: m.me.id, ProducerEpoch: m.me.epoch, TransactionResult: commit,
 	}
-	return transactionCoordinator(client, t.id).ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
+	return m.coordinator().ask(ctx, func(b *sarama.Broker) (sarama.KError, error) {
 		res, err := b.EndTxn(req)
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.

@@ -32,7 +32,7 @@ func (l *line) push(p *parcel) {
 
 // settle notes that one more of a parcel's items is settled.
 func (l *line) settle(p *parcel) {
-	if p.left--; p.left > 0 || p.place == nil {
+	if p.left--; p.left > 0 {
 		return
 	}
 	l.parcels.Remove(p.place)
@@ -119,6 +119,7 @@ func (p *Publisher) look(now time.Time) {
 // late fails every message that has waited for SendTimeout, and those whose contexts have ended.
 func (p *Publisher) late() {
 	var old []*pending
+	waited := map[string]error{} // by topic
 	p.mu.Lock()
 	now := time.Now()
 	for e := p.line.parcels.Front(); e != nil; e = e.Next() {
@@ -134,7 +135,10 @@ func (p *Publisher) late() {
 			item := &x.items[i]
 			why := item.ended()
 			if expired {
-				why = p.waited(item.topic)
+				if waited[item.topic] == nil {
+					waited[item.topic] = p.waited(item.topic)
+				}
+				why = waited[item.topic]
 			}
 			if why != nil && item.giveUp(why) {
 				old = append(old, item)

@@ -26,7 +26,7 @@ type parcel struct {
 	since   time.Time     // it was queued
 	left    int           // items that are not settled
 	watched bool          // one of them has a context
-	place   *list.Element // in the line; nil: it is not queued
+	place   *list.Element // in the line
 	news    []*pending    // settled, and the sender is about to be told
 
 	// Who is told, one of them.

@@ -2,14 +2,10 @@ package kafka
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
-
-	"github.com/leat-go/leat/channel"
 )
 
 // A batch is what one partition is sent at once.
@@ -110,63 +106,6 @@ func (w *writer) encoded(b *batch, conf *sarama.Config) *sarama.RecordBatch {
 		}
 	}
 	return b.records
-}
-
-// isTooLarge reports whether the broker takes smaller batches only.
-func (b *batch) isTooLarge() bool {
-	return errors.Is(b.err, sarama.ErrMessageSizeTooLarge) || errors.Is(b.err, sarama.ErrMessageSetSizeTooLarge)
-}
-
-// isAbandoned reports whether nobody waits for any of it.
-func (b *batch) isAbandoned() bool {
-	return !slices.ContainsFunc(b.items, func(x *pending) bool { return x.state.Load() != settled })
-}
-
-// A remedy is what to do about a batch that has failed.
-type remedy uint8
-
-const (
-	refuse     remedy = iota // its senders are told
-	again                    // it was certainly not written: what is in it is sent again
-	seekAnswer               // it may have been written: it is sent again, as it was
-	renew                    // as again, under another identity
-)
-
-// remedyOf takes an error for the proof that a batch was not written only where a broker looks before it writes: one that
-// is no longer the leader says so of what it has written, too, and what the next leader may have of it.
-func remedyOf(err error) remedy {
-	var code sarama.KError
-	var invalid sarama.PacketEncodingError
-	switch {
-	case errors.Is(err, errUnsent):
-		return again
-	case errors.As(err, &invalid):
-		return refuse
-	case !errors.As(err, &code):
-		return seekAnswer // a connection has broken
-	}
-	switch code { //nolint:exhaustive // The others are for good.
-	case sarama.ErrNotEnoughReplicas, sarama.ErrInvalidMessage, sarama.ErrThrottlingQuotaExceeded:
-		return again
-	case sarama.ErrNotLeaderForPartition, sarama.ErrLeaderNotAvailable, sarama.ErrUnknownTopicOrPartition, sarama.ErrReplicaNotAvailable,
-		sarama.ErrFencedLeaderEpoch, sarama.ErrUnknownLeaderEpoch, sarama.ErrRequestTimedOut, sarama.ErrNotEnoughReplicasAfterAppend,
-		sarama.ErrKafkaStorageError, sarama.ErrNetworkException, sarama.ErrUnknown:
-		return seekAnswer
-	case sarama.ErrOutOfOrderSequenceNumber, sarama.ErrUnknownProducerID, sarama.ErrInvalidProducerEpoch:
-		return renew
-	}
-	return refuse
-}
-
-// reason says what the broker's error means.
-func reason(topic string, err error) error {
-	switch {
-	case errors.Is(err, sarama.ErrMessageSizeTooLarge), errors.Is(err, sarama.ErrMessageSetSizeTooLarge):
-		return fmt.Errorf("%w: topic %q: %w: raise its max.message.bytes, or lower PublisherConfig.Limits", channel.ErrTooLarge, topic, err)
-	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
-		return noTopic(topic)
-	}
-	return fmt.Errorf("topic %q: %w", topic, err)
 }
 
 // produceVersion is that of requests to produce.

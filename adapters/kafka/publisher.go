@@ -203,16 +203,7 @@ func (p *Publisher) keyOf(topic string, m *message.Message) string {
 // Send publishes outs and waits for none; see adapters.BatchPublisher. Each gets the errors of Publish.
 // done is called from many goroutines, perhaps Send's own, and must not block.
 func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing)) {
-	var n size
-	var refused []*adapters.Outgoing
-	for _, o := range outs {
-		texts := textsOf(o)
-		if o.Err = p.checkOut(o, texts); o.Err != nil {
-			refused = append(refused, o)
-			continue
-		}
-		n.add(len(o.Headers), texts)
-	}
+	n, refused := p.measure(outs)
 	if n.items > 0 {
 		of := newParcel(n)
 		of.done = done
@@ -227,6 +218,20 @@ func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoi
 	if refused != nil {
 		done(refused)
 	}
+}
+
+// measure gives how much room messages take, and those that are beyond the limits: they have an error then, and the
+// others none.
+func (p *Publisher) measure(outs []*adapters.Outgoing) (n size, refused []*adapters.Outgoing) {
+	for _, o := range outs {
+		texts := textsOf(o)
+		if o.Err = p.checkOut(o, texts); o.Err != nil {
+			refused = append(refused, o)
+			continue
+		}
+		n.add(len(o.Headers), texts)
+	}
+	return n, refused
 }
 
 func (p *Publisher) checkOut(o *adapters.Outgoing, texts int) error {

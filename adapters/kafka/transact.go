@@ -23,12 +23,10 @@ type transactions struct {
 	fenced error
 	closed bool
 
-	writer   *writer   // nil: the next transaction makes one
-	identity *identity // the writer's, as is what follows
-	sends    *sends
-	since    time.Time      // the transaction is under way
-	begun    atomic.Bool    // the broker may know of it
-	gone     sync.WaitGroup // writers thrown away that are still closing
+	since  time.Time      // the transaction is under way
+	writer *writer        // nil: the next transaction makes one
+	sends  *sends         // the writer's
+	gone   sync.WaitGroup // writers thrown away that are still closing
 }
 
 // sends are the messages of one transaction after another.
@@ -63,14 +61,9 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	case t.fenced != nil:
 		return t.fenced
 	}
-	var tooLarge error
-	for _, o := range outs {
-		if o.Err = p.checkOut(o, textsOf(o)); tooLarge == nil {
-			tooLarge = o.Err
-		}
-	}
-	if tooLarge != nil {
-		return tooLarge
+	n, refused := p.measure(outs)
+	if refused != nil {
+		return refused[0].Err
 	}
 	stakes, err := stakesOf(finished)
 	if err != nil {
@@ -83,13 +76,13 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	bounded, cancel := context.WithTimeout(ctx, p.conf.TransactionTimeout)
 	defer cancel()
 	added := make(chan error, 1)
-	go func() { added <- t.addOffsets(bounded, stakes) }()
-	err = t.send(bounded, outs)
+	go func() { added <- t.writer.transaction.addOffsets(bounded, stakes) }()
+	err = t.send(bounded, outs, n)
 	err = errors.Join(err, <-added)
 	if err != nil {
 		return t.abort(ctx, p, outs, err)
 	}
-	if err := t.end(bounded, true); err != nil {
+	if err := t.writer.transaction.end(bounded, true); err != nil {
 		if err := t.resolve(ctx, p, stakes, err); err != nil {
 			return err
 		}
@@ -170,13 +163,12 @@ func (x *stake) settle() {
 // ready makes the writer if there is none.
 func (t *transactions) ready(ctx context.Context, p *Publisher, stakes []*stake) error {
 	t.since = time.Now()
-	t.begun.Store(false)
-	if t.writer != nil {
-		return nil
+	if t.writer == nil {
+		if err := t.connect(ctx, p, stakes); err != nil {
+			return t.fence(p, err)
+		}
 	}
-	if err := t.connect(ctx, p, stakes); err != nil {
-		return t.fence(p, err)
-	}
+	t.writer.transaction.begin()
 	return nil
 }
 
@@ -194,12 +186,12 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stak
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
-	x, err := t.identify(ctx, w.client, p.conf.TransactionTimeout)
-	if err != nil {
+	w.transaction = &membership{client: w.client, id: t.id}
+	if err := w.transaction.identify(ctx, p.conf.TransactionTimeout); err != nil {
 		_ = w.client.Close()
 		return fmt.Errorf("transactional id %q: %w", t.id, err)
 	}
-	w.identity, w.transaction, t.identity = x, &membership{id: t.id, enlist: func(ps []*partition) error { return t.enlist(w, x, ps) }}, x
+	w.identity = &w.transaction.me
 	t.writer, t.sends = w, s
 	go w.run()
 	return nil
@@ -218,17 +210,13 @@ func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 		"or give the SubscriberConfig an Instance, and it is made of group and instance"))
 }
 
-// errUnanswered is why a transaction is aborted, and its producer thrown away.
+// errUnanswered is why a transaction is aborted, and its writer thrown away.
 var errUnanswered = errors.New("messages were not acknowledged in time")
 
 // send hands every message to the writer and waits until all are written.
-func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing) error {
+func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing, n size) error {
 	if len(outs) == 0 {
 		return nil
-	}
-	var n size
-	for _, o := range outs {
-		n.add(len(o.Headers), textsOf(o))
 	}
 	of := newParcel(n)
 	for _, o := range outs {
@@ -260,11 +248,10 @@ func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing) erro
 func (t *transactions) abort(ctx context.Context, p *Publisher, outs []*adapters.Outgoing, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.conf.TransactionTimeout)
 	defer cancel()
-	var answer sarama.KError
-	clean := t.sends.failed.Load() == nil && errors.As(why, &answer) && !errors.Is(why, errUnanswered)
+	clean := t.sends.failed.Load() == nil && !errors.Is(why, errUnanswered)
 	if !errors.Is(why, errUnanswered) { // else the writer still has messages
-		err := t.end(ctx, false)
-		clean = clean && err == nil
+		err := t.writer.transaction.end(ctx, false)
+		clean = clean && err == nil && !t.writer.transaction.doubtful.Load()
 		if errors.Is(err, sarama.ErrProducerFenced) {
 			why = errors.Join(why, err)
 		}

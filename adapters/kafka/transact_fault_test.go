@@ -51,7 +51,11 @@ func TestRefusedInATransaction(t *testing.T) {
 		}
 		return err, nil
 	})
-	if err := p.Transact(t.Context(), nil, some(topic)); err == nil || errors.Is(err, adapters.ErrFenced) || errors.Is(err, adapters.ErrLost) {
+	outs := some(topic)
+	for _, o := range outs { // each a batch of its own
+		o.Payload = make([]byte, 700_000)
+	}
+	if err := p.Transact(t.Context(), nil, outs); err == nil || errors.Is(err, adapters.ErrFenced) || errors.Is(err, adapters.ErrLost) {
 		t.Fatalf("a transaction that was refused: %v", err)
 	}
 	if err := p.Transact(t.Context(), nil, some(topic)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,9 +41,8 @@ type trouble struct {
 	pub   *Publisher
 	topic string
 
-	mu    sync.Mutex
-	lines []net.Conn
-	deaf  int // answers that are to be lost
+	lines kafkatest.Lines
+	deaf  atomic.Int32 // answers that are to be lost
 }
 
 const troublePartitions, troubleSenders, troubleKeys, troubleMessages, troubleFaults = 6, 4, 5, 2000, 60
@@ -124,26 +124,17 @@ func (x *trouble) fault() {
 			Keys: []kmsg.Key{kmsg.Produce}, Topic: x.topic, Partitions: []int32{partition}, Err: errs[x.rnd.IntN(len(errs))], Count: 1 + x.rnd.IntN(3),
 		})
 	case 2:
-		x.mu.Lock()
-		x.deaf++
-		x.mu.Unlock()
+		x.deaf.Add(1)
 	default:
-		x.mu.Lock()
-		if n := len(x.lines); n > 0 {
-			_ = x.lines[x.rnd.IntN(n)].Close()
-		}
-		x.mu.Unlock()
+		x.lines.Break()
 	}
 }
 
 func (x *trouble) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	c, err := x.lines.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.lines = append(x.lines, c)
 	return &hearing{Conn: c, x: x}, nil
 }
 
@@ -155,15 +146,11 @@ type hearing struct {
 
 func (h *hearing) Read(b []byte) (int, error) {
 	n, err := h.Conn.Read(b)
-	h.x.mu.Lock()
-	lost := n > 0 && h.x.deaf > 0
-	if lost {
-		h.x.deaf--
-	}
-	h.x.mu.Unlock()
-	if lost {
-		_ = h.Close()
-		return 0, errSnip
+	for deaf := h.x.deaf.Load(); n > 0 && deaf > 0; deaf = h.x.deaf.Load() {
+		if h.x.deaf.CompareAndSwap(deaf, deaf-1) {
+			_ = h.Close()
+			return 0, errSnip
+		}
 	}
 	return n, err
 }

@@ -374,6 +374,25 @@ func TestNobodyGivesAnIdentity(t *testing.T) {
 	}
 }
 
+// The answer to the first question about a topic is lost. It is asked again. Breaks if messages fail that would have had
+// time enough.
+func TestTopicIsAskedForAgain(t *testing.T) {
+	const metadataKey = 3
+	cut := newScissors(metadataKey, math.MaxInt32)
+	_, p, topic := writing(t, 1, func(c *PublisherConfig) { c.Cluster.Dial = cut.dial })
+	other := kafkatest.Topic(t, p.conf.Cluster.Brokers[0], 1)
+	if err := p.Publish(topic, numbered(0, 1)...); err != nil { // and so it is connected
+		t.Fatal(err)
+	}
+	cut.lose.Store(1)
+	if err := p.Publish(other, numbered(0, 1)...); err != nil {
+		t.Error(err)
+	}
+	if n := cut.lost.Load(); n != 1 {
+		t.Errorf("%d answers were lost, want 1", n)
+	}
+}
+
 // A message that nobody takes says why, and that it was not sent, since it was refused. Breaks if only the time is told.
 func TestWhyItWaited(t *testing.T) {
 	fake, p, topic := writing(t, 1, func(c *PublisherConfig) { c.SendTimeout = 200 * time.Millisecond })
