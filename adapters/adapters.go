@@ -54,16 +54,17 @@ type Claim interface {
 	// Next waits for one record, then takes what is there, appending to run up to its capacity; it
 	// waits while the window is full. It gives an error once no more will come: the context of Claim
 	// ended, the partition is to go to another member, or ownership was lost. Records already given out stay
-	// owned until own returns. That the subscription itself has come to an end, Claim says.
-	Next(run []Record) ([]Record, error)
-	// Finish acknowledges records, in any order; they are committed contiguously.
-	Finish(rs []Record)
+	// owned until own returns. That the subscription itself has come to an end, Claim says. A record that comes again
+	// is another Record.
+	Next(run []*Record) ([]*Record, error)
+	// Finish acknowledges records that Next gave, in any order; they are committed contiguously.
+	Finish(rs []*Record)
 	// Return gives records back, in any order: they are delivered again, before what came after them
 	// under the same key.
-	Return(rs []Record)
+	Return(rs []*Record)
 }
 
-// A Record is one message as the client has it. Nobody changes it.
+// A Record is one message as the client has it. Nobody changes it, but for Unseen.
 type Record struct {
 	Context context.Context //nolint:containedctx // The record's own; nil: the Claim's.
 	ID      string          // stable over redeliveries
@@ -86,7 +87,7 @@ type Record struct {
 func (r *Record) Redelivered() bool { return r.Again > 0 || r.Doubtful }
 
 // Unseen marks records that are returned and were shown to nobody.
-func Unseen(rs []Record) []Record {
+func Unseen(rs []*Record) []*Record {
 	for i := range rs {
 		rs[i].Unseen = true
 	}
@@ -147,7 +148,7 @@ type Transactor interface {
 // Finished are records of one claim that a transaction finishes.
 type Finished struct {
 	Claim   Claim
-	Records []Record
+	Records []*Record
 }
 
 // A Follower is a Subscriber without a group that reads topics from their start, every message of them.

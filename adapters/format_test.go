@@ -20,7 +20,7 @@ func TestRecordsPrintNothingOfWhatIsInThem(t *testing.T) {
 	out := adapters.Outgoing{ID: "17", Topic: "orders", Key: secret, Headers: headers, Payload: []byte(secret), Err: adapters.ErrFull}
 	for want, v := range map[string]any{
 		`record "1\n7"`:   in,
-		`[record "1\n7"]`: []adapters.Record{in},
+		`[record "1\n7"]`: []*adapters.Record{&in},
 		`message "17" for topic "orders": topic is full`:   &out,
 		`{message "17" for topic "orders": topic is full}`: struct{ O adapters.Outgoing }{out},
 	} {

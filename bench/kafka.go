@@ -151,6 +151,9 @@ func (k *cluster) with(ctx context.Context, n, partitions int) (string, error) {
 	return name, k.fill(ctx, name, n)
 }
 
+// nothing gives an empty topic, to which nobody writes unless something goes wrong.
+func (k *cluster) nothing(ctx context.Context) (string, error) { return k.with(ctx, 0, 1) }
+
 // fill publishes messages 0 to n, each under the next of the keys.
 func (k *cluster) fill(ctx context.Context, topic string, n int) error {
 	c, err := kgo.NewClient(kgo.SeedBrokers(k.address), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.NoCompression()))

@@ -36,7 +36,8 @@ func (k *cluster) reads(partitions int, ordered bool, begin beginner) opener {
 					l.watch()
 				}
 				topic, err = k.with(ctx, n, partitions)
-				return errors.Join(stop(), err)
+				_, none := k.nothing(ctx) // to make a topic is no part of reading one
+				return errors.Join(stop(), err, none)
 			},
 			Run: func(until context.Context, _ int) error {
 				e, err := begin(ctx, k, topic, k.name("group"), l)

@@ -57,7 +57,7 @@ func ourClaims(ctx context.Context, k *cluster, topic, group string, l *ledger) 
 		return nil, err
 	}
 	own := func(c adapters.Claim) {
-		run := make([]adapters.Record, 0, 256)
+		run := make([]*adapters.Record, 0, 256)
 		for {
 			var err error
 			run, err = c.Next(run[:0])
@@ -113,7 +113,7 @@ func (k *cluster) started(ctx context.Context, group string, by kafka.Compressio
 // ourFlow is a flow of one step that takes d; d of 0 only counts.
 func ourFlow(d time.Duration, parts ...flow.Part) beginner {
 	return func(ctx context.Context, k *cluster, topic, group string, l *ledger) (func() error, error) {
-		dead, err := k.topic(ctx, "dead", 1)
+		dead, err := k.nothing(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -130,13 +130,13 @@ func ourFlow(d time.Duration, parts ...flow.Part) beginner {
 		}, parts...)
 		h, end, err := k.started(ctx, group, kafka.Snappy, parts...)
 		if err != nil {
-			return nil, errors.Join(err, k.remove(dead))
+			return nil, err
 		}
 		go func() {
 			<-h.Done()
 			l.finish(errors.Join(errEnded, h.Err()))
 		}()
-		return func() error { return errors.Join(end(), k.remove(dead)) }, nil
+		return end, nil
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *clock) run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.lane.run(ctx.Done())
+		c.lane.run(ctx)
 	}()
 	defer func() {
 		c.lane.close(false)
@@ -120,13 +120,13 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	if err != nil {
 		return due, err
 	}
-	var rs []adapters.Record
+	var rs []*adapters.Record
 	c.mu.Lock()
 	c.full = len(due.Keys) >= limit
 	for _, k := range due.Keys {
 		if _, ok := c.pending[k]; !ok {
 			c.pending[k] = struct{}{}
-			rs = append(rs, adapters.Record{Key: k, ID: c.in.step.scope + "/" + k})
+			rs = append(rs, &adapters.Record{Key: k, ID: c.in.step.scope + "/" + k})
 		}
 	}
 	c.mu.Unlock()

@@ -189,7 +189,7 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 		l.seats = places
 		lanes[i] = l
 		go func() {
-			l.run(c.Context().Done())
+			l.run(c.Context())
 			ended <- struct{}{}
 		}()
 	}
@@ -218,46 +218,71 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 	}
 }
 
-// deal is the reader's loop. Without places the lanes take turns.
+// deal is the reader's loop.
 func (h *Handle) deal(c adapters.Claim, lanes []*lane, places *seats.Lanes, steps []string) {
-	buf := make([]adapters.Record, 0, runLength)
-	shares := make([][]adapters.Record, len(lanes))
-	turn := 0
+	buf := make([]*adapters.Record, 0, runLength)
+	d := dealer{lanes: lanes, places: places, shares: make([][]*adapters.Record, len(lanes))}
 	for h.wait(h.intake, steps) {
 		run, err := c.Next(buf[:0])
 		if len(run) > 0 && !h.wait(h.intake, steps) { // paused meanwhile, and then stopped
 			c.Return(adapters.Unseen(run))
 			return
 		}
-		switch {
-		case len(lanes) == 1:
-			if len(run) > 0 {
-				lanes[0].push(run...)
-			}
-		default:
-			for i := range run {
-				var at int
-				if places != nil {
-					at = places.Take(run[i].Key)
-				} else {
-					turn++
-					at = turn % len(lanes)
-				}
-				shares[at] = append(shares[at], run[i])
-			}
-			for i, s := range shares {
-				if len(s) > 0 {
-					lanes[i].push(s...)
-					clear(s)
-					shares[i] = s[:0]
-				}
-			}
-		}
+		d.deal(run)
 		clear(run)
 		if err != nil {
 			return // the claim has ended, which is no trouble of the flow's: of the subscription's, Claim tells
 		}
 	}
+}
+
+// A dealer deals runs of records to lanes.
+type dealer struct {
+	lanes  []*lane
+	places *seats.Lanes // nil: the lanes take turns
+	turn   int
+
+	keys   []string // of the run
+	at     []int    // the lanes of its records
+	shares [][]*adapters.Record
+}
+
+func (d *dealer) deal(run []*adapters.Record) {
+	if len(run) == 0 {
+		return
+	}
+	if len(d.lanes) == 1 {
+		d.lanes[0].push(run...)
+		return
+	}
+	d.place(run)
+	for i, r := range run {
+		d.shares[d.at[i]] = append(d.shares[d.at[i]], r)
+	}
+	for i, s := range d.shares {
+		if len(s) > 0 {
+			d.lanes[i].push(s...)
+			clear(s)
+			d.shares[i] = s[:0]
+		}
+	}
+}
+
+// place finds the lane of each record in a run.
+func (d *dealer) place(run []*adapters.Record) {
+	d.at, d.keys = d.at[:0], d.keys[:0]
+	if d.places == nil {
+		for range run {
+			d.turn++
+			d.at = append(d.at, d.turn%len(d.lanes))
+		}
+		return
+	}
+	for _, r := range run {
+		d.keys = append(d.keys, r.Key)
+	}
+	d.at = d.places.TakeEach(d.at, d.keys...)
+	clear(d.keys)
 }
 
 // workersThatWait is how many messages are worked on at once where blocks do more than compute.

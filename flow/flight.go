@@ -12,7 +12,7 @@ import (
 // behind the other, too, and none is used again: those that come back are scattered, and no longer in the cache.
 type flight struct {
 	in   *inlet
-	rec  adapters.Record
+	rec  *adapters.Record
 	seq  uint64
 	left int // of outs, under way; by the lane's mu
 	outs []*adapters.Outgoing
@@ -68,13 +68,13 @@ func (l *lane) land(x *flight) {
 		x.came[i].count(i > 0)
 	}
 	l.finished = append(l.finished, x.rec)
-	l.leave(&x.rec)
+	l.leave(x.rec)
 }
 
 // crash makes a work of a flight again, and goes on as if it had never been anything else.
 func (l *lane) crash(x *flight) {
-	w := l.work(x.in, &x.rec, nil)
-	w.seq, w.tries, w.failed, w.failedEnv = x.seq, 1, x.in, &w.env
+	w := l.work(x.in, x.rec, nil)
+	w.seq, w.tries, w.stale, w.failed, w.failedEnv = x.seq, 1, true, x.in, &w.env
 	w.tracer, w.meter = nil, nil // nobody has seen its beginning
 	w.env.SetAttempt(w.tries)
 	w.came = append(w.came, x.came...)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/tracing"
 )
@@ -26,8 +27,9 @@ type Flow struct {
 	codecs      *channel.Codecs
 	limits      channel.Limits
 	maxHops     int
-	pool        sync.Pool // *work
-	errs        []error   // while it is made
+	pool        sync.Pool       // *work
+	none        adapters.Record // of works that no claim has handed over
+	errs        []error         // while it is made
 	log         *slog.Logger
 	tracing     tracing.Config
 	accounts    sync.Once // are observed
@@ -49,7 +51,7 @@ func New(name string, parts ...Part) (*Flow, error) {
 		name: name, scope: name, maxHops: defaultMaxHops, feeds: map[string][]*inlet{},
 		codecs: &channel.Codecs{Topics: map[string]channel.Codec{}, Types: map[string]channel.Codec{}},
 	}
-	f.pool.New = func() any { return &work{flow: f} }
+	f.pool.New = func() any { return &work{flow: f, rec: &f.none} }
 	json := channel.JSON{}
 	f.codecs.Types[json.ContentType()] = json
 	d := &draft{flow: f, direct: map[string]bool{}}

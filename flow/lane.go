@@ -24,7 +24,7 @@ type lane struct {
 	ended func(key string, clean bool) // a clock's
 
 	mu      sync.Mutex
-	inbox   []adapters.Record
+	inbox   []*adapters.Record
 	over    []*work   // their sends are through, or the committer has answered
 	down    []*flight // their sends are through
 	closing bool
@@ -46,8 +46,8 @@ type lane struct {
 		over []*work
 		down []*flight
 	}
-	finished []adapters.Record
-	returned []adapters.Record
+	finished []*adapters.Record
+	returned []*adapters.Record
 	left     []string // keys of what is through
 }
 
@@ -66,7 +66,7 @@ func (h *Handle) lane(c adapters.Claim, ins []*inlet, order adapters.Order) *lan
 }
 
 // push hands records over. It never waits: the claim's window bounds what is in flight.
-func (l *lane) push(rs ...adapters.Record) {
+func (l *lane) push(rs ...*adapters.Record) {
 	l.mu.Lock()
 	l.inbox = append(l.inbox, rs...)
 	l.mu.Unlock()
@@ -119,9 +119,11 @@ func (l *lane) hurry() {
 // flushAt is how many messages are sent, acknowledged or committed at once at the latest.
 const flushAt = 64
 
-// run is the lane's goroutine.
-func (l *lane) run(lost <-chan struct{}) {
-	var inbox []adapters.Record
+// run is the lane's goroutine. It ends when the lane is closed, and at once when ctx does.
+func (l *lane) run(ctx context.Context) {
+	lost := ctx.Done()
+	defer context.AfterFunc(ctx, func() { nudge(l.wake) })()
+	var inbox []*adapters.Record
 	timer := time.AfterFunc(math.MaxInt64, func() { nudge(l.wake) })
 	defer timer.Stop()
 	for {
@@ -137,8 +139,8 @@ func (l *lane) run(lost <-chan struct{}) {
 		default:
 		}
 		went := l.proceed()
-		for i := range inbox {
-			l.take(&inbox[i])
+		for _, r := range inbox {
+			l.take(r)
 			for l.urgent || len(l.sends) >= l.h.together || max(len(l.finished), len(l.computed)) >= flushAt {
 				l.flush()
 				l.proceed()
@@ -160,7 +162,7 @@ func (l *lane) run(lost <-chan struct{}) {
 		if len(inbox) > 0 || went {
 			continue
 		}
-		l.sleep(timer, lost)
+		l.sleep(timer)
 	}
 }
 
@@ -185,7 +187,7 @@ func (l *lane) proceed() bool {
 }
 
 // sleep waits for the next event or the next retry.
-func (l *lane) sleep(t *time.Timer, lost <-chan struct{}) {
+func (l *lane) sleep(t *time.Timer) {
 	if len(l.waiting) > 0 {
 		d := time.Until(l.waiting[0].due)
 		if d <= 0 {
@@ -194,10 +196,7 @@ func (l *lane) sleep(t *time.Timer, lost <-chan struct{}) {
 		t.Reset(d)
 		defer t.Stop()
 	}
-	select {
-	case <-l.wake:
-	case <-lost:
-	}
+	<-l.wake
 }
 
 // take begins with a record: a work for each step that sees it.
@@ -205,9 +204,6 @@ func (l *lane) take(r *adapters.Record) {
 	var group *shared
 	if len(l.ins) > 1 {
 		group = &shared{left: len(l.ins)}
-	}
-	if r.Headers == nil {
-		r.Headers = channel.Fields(nil)
 	}
 	for _, in := range l.ins {
 		if r.Redelivered() {
@@ -234,11 +230,14 @@ func (l *lane) work(in *inlet, r *adapters.Record, group *shared) *work {
 	}
 	native := r.Native
 	if s, ok := native.(*slot); ok {
-		if native = s.native; r.Context != nil { // a claim that is lost is lost as a whole
+		if native = s.of.Native; r.Context != nil { // a claim that is lost is lost as a whole
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
 	headers, bare := r.Headers, false
+	if headers == nil {
+		headers = channel.Fields(nil)
+	}
 	if r.Err != nil && f.limits.Check(nil, headers) != nil { // or to copy them would cost what they cost
 		headers, bare = channel.Fields(nil), true
 	}
@@ -247,7 +246,7 @@ func (l *lane) work(in *inlet, r *adapters.Record, group *shared) *work {
 		Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil, Redelivered: r.Redelivered(),
 	}
 	w := l.h.tel.workOf(in, &a)
-	w.lane, w.rec, w.shared, w.native, w.bare = l, *r, group, native, bare
+	w.lane, w.rec, w.shared, w.native, w.bare = l, r, group, native, bare
 	return w
 }
 
@@ -354,7 +353,7 @@ func (l *lane) over1(w *work, back bool) {
 		l.returned = append(l.returned, rec)
 	default:
 		l.finished = append(l.finished, rec)
-		l.leave(&rec)
+		l.leave(rec)
 	}
 	if held {
 		l.letGo(w, k, back)
@@ -423,8 +422,8 @@ func (l *lane) flush() {
 	}
 	if len(l.returned) > 0 {
 		l.claim.Return(l.returned)
-		for i := range l.returned { // not before: what comes after it stays behind it
-			l.leave(&l.returned[i])
+		for _, r := range l.returned { // not before: what comes after it stays behind it
+			l.leave(r)
 		}
 		clear(l.returned)
 		l.returned = l.returned[:0]

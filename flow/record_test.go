@@ -30,21 +30,21 @@ type script struct {
 	diary
 
 	mu    sync.Mutex
-	given map[string]chan []adapters.Record
+	given map[string]chan []*adapters.Record
 }
 
-func newScript() *script { return &script{given: map[string]chan []adapters.Record{}} }
+func newScript() *script { return &script{given: map[string]chan []*adapters.Record{}} }
 
-func (s *script) way(topic string) chan []adapters.Record {
+func (s *script) way(topic string) chan []*adapters.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.given[topic] == nil {
-		s.given[topic] = make(chan []adapters.Record, 100)
+		s.given[topic] = make(chan []*adapters.Record, 100)
 	}
 	return s.given[topic]
 }
 
-func (s *script) give(topic string, rs ...adapters.Record) { s.way(topic) <- rs }
+func (s *script) give(topic string, rs ...*adapters.Record) { s.way(topic) <- rs }
 
 func (*script) Subscribe(context.Context, string) (<-chan *message.Message, error) {
 	return nil, errors.New("this one hands over claims")
@@ -72,7 +72,7 @@ func (c *scriptedClaim) Context() context.Context { return c.ctx }
 func (c *scriptedClaim) Topic() string            { return c.topic }
 func (c *scriptedClaim) Order() adapters.Order    { return adapters.KeyOrdered }
 
-func (c *scriptedClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *scriptedClaim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	select {
 	case rs := <-c.script.way(c.topic):
 		return append(run, rs...), nil
@@ -81,10 +81,10 @@ func (c *scriptedClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
 	}
 }
 
-func (c *scriptedClaim) Finish(rs []adapters.Record) { c.note("finished", rs) }
-func (c *scriptedClaim) Return(rs []adapters.Record) { c.note("returned", rs) }
+func (c *scriptedClaim) Finish(rs []*adapters.Record) { c.note("finished", rs) }
+func (c *scriptedClaim) Return(rs []*adapters.Record) { c.note("returned", rs) }
 
-func (c *scriptedClaim) note(what string, rs []adapters.Record) {
+func (c *scriptedClaim) note(what string, rs []*adapters.Record) {
 	for _, r := range rs {
 		c.script.add(what + " " + r.ID)
 	}
@@ -96,8 +96,8 @@ type place string
 func (p place) String() string { return string(p) }
 
 // garbled is a record that is no message.
-func garbled(id, key string) adapters.Record {
-	return adapters.Record{
+func garbled(id, key string) *adapters.Record {
+	return &adapters.Record{
 		ID: id, Key: key, Payload: []byte("\x00raw"), Native: place("orders/3/17"), Err: errGarbled,
 		Headers: channel.Fields{{Name: "tenant", Value: "blue"}, {Name: channel.HeaderExpires, Value: "yesterday"}},
 	}
@@ -143,7 +143,7 @@ func TestARecordThatIsNoMessage(t *testing.T) {
 		began := time.Now().UTC().Format(time.RFC3339Nano)
 		r := scripted(t, s, w, quick(), flow.Around(watch, channel.InvalidChannel{To: "invalid"}),
 			step("a"), step("b", flow.Policy{DeadLetter: "dead.b"}))
-		s.give("arrivals", garbled("bad", "k"), adapters.Record{ID: "good", Key: "k", Payload: []byte("{}")})
+		s.give("arrivals", garbled("bad", "k"), &adapters.Record{ID: "good", Key: "k", Payload: []byte("{}")})
 		synctest.Wait()
 		for _, step := range []string{"a", "b"} {
 			r.is(step, "received=2 done=1 invalid=1")
@@ -185,7 +185,7 @@ func TestARecordThatIsNoMessageWaits(t *testing.T) {
 		r := scripted(t, s, w, flow.Policy{Redeliver: true, Backoff: flow.Fixed(time.Second)},
 			flow.Step("a", sorted, done[parcel]()), flow.Logger(slog.New(slog.NewTextHandler(&log, nil))))
 		s.give("sorted", garbled("bad", "k"),
-			adapters.Record{ID: "same key", Key: "k", Payload: []byte("{}")}, adapters.Record{ID: "other key", Key: "o", Payload: []byte("{}")})
+			&adapters.Record{ID: "same key", Key: "k", Payload: []byte("{}")}, &adapters.Record{ID: "other key", Key: "o", Payload: []byte("{}")})
 		r.wait(time.Hour)
 		if got, want := s.read(), []string{"finished other key"}; !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)

@@ -22,7 +22,7 @@ import (
 // Breaks if a driver or a hop drops what the adapter knows.
 func TestRedelivered(t *testing.T) {
 	const in, next channel.Topic[string] = "in", "next"
-	records := []adapters.Record{
+	records := []*adapters.Record{
 		{ID: "first", Payload: []byte(`""`)},
 		{ID: "back", Payload: []byte(`""`), Again: 1},
 		{ID: "doubtful", Payload: []byte(`""`), Doubtful: true},
@@ -78,7 +78,7 @@ func (s noting) Claim(ctx context.Context, topics []string, own func(adapters.Cl
 
 type notingClaim struct{ scriptedClaim }
 
-func (c *notingClaim) Return(rs []adapters.Record) {
+func (c *notingClaim) Return(rs []*adapters.Record) {
 	for _, r := range rs {
 		c.script.add(fmt.Sprintf("%s unseen: %v", r.ID, r.Unseen))
 	}
@@ -93,12 +93,12 @@ func TestReturnedUnseen(t *testing.T) {
 		f := mustNew(t, "f", flow.Step("s", in, endpoint.Do(func(context.Context, string) error { return errFlaky })),
 			flow.Policy{Backoff: flow.Fixed(time.Hour), DeadLetter: dead})
 		h := must(f.Start(t.Context(), (&memory.Broker{}).Publisher(), s))(t)
-		s.give("in", adapters.Record{ID: "failed", Key: "k", Payload: []byte(`""`)}, adapters.Record{ID: "behind", Key: "k", Payload: []byte(`""`)})
+		s.give("in", &adapters.Record{ID: "failed", Key: "k", Payload: []byte(`""`)}, &adapters.Record{ID: "behind", Key: "k", Payload: []byte(`""`)})
 		synctest.Wait()
 		if err := h.Pause("s"); err != nil {
 			t.Fatal(err)
 		}
-		s.give("in", adapters.Record{ID: "paused", Payload: []byte(`""`)})
+		s.give("in", &adapters.Record{ID: "paused", Payload: []byte(`""`)})
 		synctest.Wait()
 		h.Stop()
 		<-h.Done()

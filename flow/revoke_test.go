@@ -30,7 +30,7 @@ type revoked struct {
 	read bool
 }
 
-func (c *revoked) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *revoked) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	if c.read {
 		return run, fmt.Errorf("partition is to go elsewhere: %w", channel.ErrStopped)
 	}
@@ -57,7 +57,7 @@ func TestRebalanceIsNoEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, id := range []string{"1", "2", "3"} {
-			s.give("in", adapters.Record{ID: id, Payload: []byte(`"` + id + `"`)})
+			s.give("in", &adapters.Record{ID: id, Payload: []byte(`"` + id + `"`)})
 			synctest.Wait()
 		}
 		select {

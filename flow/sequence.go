@@ -29,12 +29,12 @@ type sequence struct {
 	again   time.Time
 }
 
-// A slot is the place of one record in its sequence. Until the record is the adapter's again it stands in
-// the record's Native.
+// A slot is the place of one record in its sequence. Lanes have its copy of the record, with the slot as Native.
 type slot struct {
 	seq    *sequence
 	number uint64
-	native any
+	of     *adapters.Record // the adapter's
+	rec    adapters.Record
 	left   int     // works that are still being worked on
 	works  []*work // those that are computed, and wait for the commit
 	one    [1]*work
@@ -61,7 +61,7 @@ func (s *sequence) shut() {
 }
 
 // Next gives each record that is read its place.
-func (s *sequence) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (s *sequence) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	was := len(run)
 	run, err := s.Claim.Next(run)
 	fresh := make([]slot, len(run)-was)
@@ -69,9 +69,11 @@ func (s *sequence) Next(run []adapters.Record) ([]adapters.Record, error) {
 	c.mu.Lock()
 	for i := range fresh {
 		x := &fresh[i]
-		x.seq, x.number, x.left, x.native = s, s.first+uint64(len(s.slots)), s.readers, run[was+i].Native
+		x.seq, x.number, x.left, x.of = s, s.first+uint64(len(s.slots)), s.readers, run[was+i]
 		x.works = x.one[:0]
-		run[was+i].Native = x
+		x.rec = *x.of
+		x.rec.Native = x
+		run[was+i] = &x.rec
 		s.slots = append(s.slots, x)
 	}
 	s.ended = err != nil
@@ -83,13 +85,14 @@ func (s *sequence) Next(run []adapters.Record) ([]adapters.Record, error) {
 }
 
 // Finish does nothing: the transaction did.
-func (*sequence) Finish([]adapters.Record) {}
+func (*sequence) Finish([]*adapters.Record) {}
 
 // Return gives records back.
-func (s *sequence) Return(rs []adapters.Record) {
-	for i := range rs {
-		if x, ok := rs[i].Native.(*slot); ok {
-			rs[i].Native = x.native
+func (s *sequence) Return(rs []*adapters.Record) {
+	for i, r := range rs {
+		if x, ok := r.Native.(*slot); ok {
+			x.of.Unseen = r.Unseen
+			rs[i] = x.of
 		}
 	}
 	s.Claim.Return(rs)

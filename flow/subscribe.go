@@ -42,7 +42,7 @@ func (c *channelClaim) Context() context.Context { return c.ctx }
 func (c *channelClaim) Topic() string            { return c.topic }
 func (c *channelClaim) Order() adapters.Order    { return adapters.KeyOrdered }
 
-func (c *channelClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *channelClaim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	select {
 	case <-c.intake.Done():
 		return run, context.Cause(c.intake)
@@ -67,25 +67,25 @@ func (c *channelClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
 	return run, nil
 }
 
-func (c *channelClaim) Finish(rs []adapters.Record) {
-	for i := range rs {
-		if m, ok := rs[i].Native.(*message.Message); ok {
+func (c *channelClaim) Finish(rs []*adapters.Record) {
+	for _, r := range rs {
+		if m, ok := r.Native.(*message.Message); ok {
 			m.Ack()
 		}
 	}
 }
 
-func (c *channelClaim) Return(rs []adapters.Record) {
-	for i := range rs {
-		if m, ok := rs[i].Native.(*message.Message); ok {
+func (c *channelClaim) Return(rs []*adapters.Record) {
+	for _, r := range rs {
+		if m, ok := r.Native.(*message.Message); ok {
 			m.Nack()
 		}
 	}
 }
 
 // record gives a Watermill message as a record.
-func record(m *message.Message) adapters.Record {
-	return adapters.Record{
+func record(m *message.Message) *adapters.Record {
+	return &adapters.Record{
 		Context: m.Context(), ID: m.UUID, Key: m.Metadata[channel.HeaderKey], Payload: m.Payload,
 		Headers: channel.Metadata(m.Metadata), Native: m, Doubtful: redelivered(m),
 	}

@@ -71,11 +71,9 @@ func (b *batch) take(s *sequence, reads map[string]bool) {
 		n++
 	}
 	p := part{seq: s, slots: s.slots[:n:n]}
-	rs := make([]adapters.Record, 0, n)
+	rs := make([]*adapters.Record, 0, n)
 	for _, x := range p.slots {
-		r := x.works[0].rec
-		r.Native = x.native
-		rs = append(rs, r)
+		rs = append(rs, x.of)
 	}
 	b.parts = append(b.parts, p)
 	b.finished = append(b.finished, adapters.Finished{Claim: s.Claim, Records: rs})

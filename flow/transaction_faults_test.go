@@ -485,7 +485,7 @@ func drainTopic(t *testing.T, b *memory.Broker, topic string) {
 	go func() {
 		over <- b.Subscriber("undertaker").Claim(ctx, []string{topic}, func(c adapters.Claim) {
 			for {
-				rs, err := c.Next(make([]adapters.Record, 0, 100))
+				rs, err := c.Next(make([]*adapters.Record, 0, 100))
 				c.Finish(rs)
 				if err != nil {
 					return
@@ -723,7 +723,7 @@ func (s mortal) Claim(ctx context.Context, topics []string, own func(adapters.Cl
 
 func (c mortalClaim) Unwrap() adapters.Claim { return c.Claim }
 
-func (c mortalClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c mortalClaim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	run, err := c.Claim.Next(run)
 	for i := range run {
 		ctx, cancel := context.WithCancel(c.Context())

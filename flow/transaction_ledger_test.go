@@ -188,7 +188,7 @@ func (l *ledger) run() {
 	l.broker = &memory.Broker{Bound: 20 + l.below(200), Window: 5 + l.below(60), DrainTimeout: time.Minute}
 	defer l.broker.Close()
 	// The outputs are read by a group that keeps up, so that nothing is full for good.
-	out, stop := map[string][]adapters.Record{}, []func(){}
+	out, stop := map[string][]*adapters.Record{}, []func(){}
 	for _, topic := range []string{"stickers", "dead"} {
 		stop = append(stop, l.collect(topic, out))
 	}
@@ -246,14 +246,14 @@ func (l *ledger) run() {
 }
 
 // collect reads a topic into out until it is stopped.
-func (l *ledger) collect(topic string, out map[string][]adapters.Record) (stop func()) {
+func (l *ledger) collect(topic string, out map[string][]*adapters.Record) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan error, 1)
-	var rs []adapters.Record
+	var rs []*adapters.Record
 	go func() {
 		over <- l.broker.Subscriber("judge").Claim(ctx, []string{topic}, func(c adapters.Claim) {
 			for {
-				run, err := c.Next(make([]adapters.Record, 0, 100))
+				run, err := c.Next(make([]*adapters.Record, 0, 100))
 				rs = append(rs, run...)
 				c.Finish(run)
 				if err != nil {
@@ -273,7 +273,7 @@ func (l *ledger) collect(topic string, out map[string][]adapters.Record) (stop f
 	}
 }
 
-func (l *ledger) judge(out map[string][]adapters.Record) {
+func (l *ledger) judge(out map[string][]*adapters.Record) {
 	l.T.Helper()
 	for _, topic := range []string{"arrivals", "sorted"} {
 		if n := l.broker.Subscriber("f").Lag(topic); n != 0 {

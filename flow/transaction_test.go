@@ -154,7 +154,7 @@ func (v *vault) on(topic string) (ms []sent) {
 	go func() {
 		over <- v.Broker.Subscriber("").Claim(ctx, []string{topic}, func(c adapters.Claim) {
 			for {
-				rs, err := c.Next(make([]adapters.Record, 0, 1000))
+				rs, err := c.Next(make([]*adapters.Record, 0, 1000))
 				for i := range rs {
 					s := sent{topic, rs[i].ID, rs[i].Key, string(rs[i].Payload), map[string]string{}}
 					maps.Insert(s.Headers, rs[i].Headers.All())

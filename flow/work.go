@@ -50,6 +50,7 @@ type work struct {
 	pubFails  int
 	buried    bool // what leaves is the dead letter
 	bare      bool // it came with headers beyond the limits, which env has not
+	stale     bool // there is something of an attempt
 
 	spans // who watches
 
@@ -57,7 +58,7 @@ type work struct {
 
 	// The engine's.
 	lane   *lane
-	rec    adapters.Record
+	rec    *adapters.Record
 	shared *shared // nil: one step sees the record
 	due    time.Time
 	resend bool   // what waits is the publish
@@ -133,7 +134,11 @@ func (w *work) arrived() {
 
 // try runs the message once.
 func (w *work) try() next {
-	w.clean()
+	if w.stale {
+		w.clean()
+	}
+	w.stale = true
+	w.env.SetContext(w.within())
 	w.tries++
 	w.env.SetAttempt(w.tries)
 	if w.tracer != nil || w.meter != nil {
@@ -294,7 +299,6 @@ func (w *work) clean() {
 	clear(w.leaving)
 	clear(w.outs)
 	w.leaving, w.outs, w.tallies, w.buried = w.leaving[:0], w.outs[:0], w.tallies[:0], false
-	w.env.SetContext(w.within())
 }
 
 // poisoned is what tests find in an envelope that somebody kept.
@@ -368,10 +372,10 @@ func (w *work) free() {
 		return
 	}
 	w.env = channel.Envelope{}
-	w.in, w.ctx, w.native, w.err, w.tries, w.laters, w.pubFails = nil, nil, nil, nil, 0, 0, 0
+	w.in, w.ctx, w.native, w.err, w.tries, w.laters, w.pubFails, w.stale = nil, nil, nil, nil, 0, 0, 0, false
 	w.first, w.last = time.Time{}, time.Time{}
 	if w.lane != nil {
-		w.lane, w.rec, w.shared, w.due, w.answer = nil, adapters.Record{}, nil, time.Time{}, unanswered
+		w.lane, w.rec, w.shared, w.due, w.answer = nil, &f.none, nil, time.Time{}, unanswered
 		w.resend, w.holds, w.bare, w.away, w.rested = false, false, false, false, false
 	}
 	f.pool.Put(w)

@@ -129,7 +129,7 @@ func testAdapterClaimRebalance(x *adapterTest) {
 	}
 	own := func(c adapters.Claim) {
 		for {
-			rs, err := c.Next(make([]adapters.Record, 0, 16))
+			rs, err := c.Next(make([]*adapters.Record, 0, 16))
 			pass(c.Context(), time.Millisecond) // work takes time
 			if c.Context().Err() != nil {
 				return
@@ -198,7 +198,7 @@ func testAdapterClaimConcurrent(x *adapterTest) {
 			for range 6 {
 				all.Go(func() {
 					for {
-						rs, err := c.Next(make([]adapters.Record, 0, 5))
+						rs, err := c.Next(make([]*adapters.Record, 0, 5))
 						for i := range rs {
 							if rs[i].Again == 0 && i%5 == 4 {
 								c.Return(rs[i : i+1])

@@ -134,7 +134,7 @@ func testAdapterClaimRecords(x *adapterTest) {
 	}
 	c := got[0].claim
 	x.within("refused a run without room", func() {
-		if _, err := c.Next(make([]adapters.Record, 1)); err == nil {
+		if _, err := c.Next(make([]*adapters.Record, 1)); err == nil {
 			x.Error("Next with a run that has no room gives no error")
 		}
 	})
@@ -191,7 +191,7 @@ func testAdapterClaimReturn(x *adapterTest) {
 		}
 		if again == 1 {
 			rs[2].back()
-			rs[0].claim.Return([]adapters.Record{rs[1].Record, rs[0].Record})
+			rs[0].claim.Return([]*adapters.Record{rs[1].Record, rs[0].Record})
 		}
 	}
 	for i := range rs {

@@ -30,13 +30,13 @@ type adapterOwner struct {
 
 // An adapterRecord is a record and whose it is.
 type adapterRecord struct {
-	adapters.Record
+	*adapters.Record
 
 	claim adapters.Claim
 }
 
-func (r *adapterRecord) finish() { r.claim.Finish([]adapters.Record{r.Record}) }
-func (r *adapterRecord) back()   { r.claim.Return([]adapters.Record{r.Record}) }
+func (r *adapterRecord) finish() { r.claim.Finish([]*adapters.Record{r.Record}) }
+func (r *adapterRecord) back()   { r.claim.Return([]*adapters.Record{r.Record}) }
 
 // claim claims topics for a group, as a process of its own. Its owns read until Next gives an error, and
 // then stay until let go.
@@ -80,7 +80,7 @@ func (o *adapterOwner) own(c adapters.Claim) {
 	o.mu.Unlock()
 	defer func() { <-o.let }()
 	for {
-		rs, err := c.Next(make([]adapters.Record, 0, 16))
+		rs, err := c.Next(make([]*adapters.Record, 0, 16))
 		for i := range rs {
 			select {
 			case o.in <- adapterRecord{rs[i], c}:

@@ -162,7 +162,7 @@ func (c *claim) Partition() int32 { return c.partition }
 func (c *claim) Order() adapters.Order { return c.conf.Order }
 
 // Next is documented at adapters.Claim. The error after a rebalance wraps channel.ErrStopped.
-func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *claim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	if len(run) == cap(run) {
 		return run, errNoRoom
 	}
@@ -177,7 +177,7 @@ func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
 			for i := range ds {
 				d := &ds[i]
 				d.decode(&c.conf.Limits)
-				run = append(run, d.record())
+				run = append(run, &d.rec)
 			}
 			return run, nil
 		}
@@ -215,13 +215,14 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 			if !c.progress.out(d.seq) { // it was finished after all
 				continue
 			}
-			again := d.again
+			again := d.rec.Again
 			if _, unseen := c.unseen[d.seq]; unseen {
 				delete(c.unseen, d.seq)
 			} else {
 				again++
 			}
-			ds = append(ds, delivery{claim: c, msg: d.msg, seq: d.seq, size: d.size, again: again, doubtful: d.doubtful, err: d.err})
+			of := adapters.Record{Again: again, Doubtful: d.rec.Doubtful, Err: d.rec.Err}
+			ds = append(ds, delivery{claim: c, rec: of, msg: d.msg, seq: d.seq, size: d.size})
 		}
 		c.back = append(c.back[:0], c.back[n:]...)
 		return ds, time.Nanosecond // if none is left, look again
@@ -238,22 +239,23 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 	if p.base == p.next {
 		c.oldest = time.Now()
 	}
-	out := make([]delivery, 0, c.fit(n))
-	for len(out) < cap(out) {
+	ds = make([]delivery, c.fit(n))
+	for i := range ds {
 		m := c.queue[c.head]
 		c.queue[c.head] = nil
 		c.head++
 		size := sizeOf(m)
 		c.waiting -= size
 		c.flying += size
-		seq := p.give(m.Offset + 1)
-		out = append(out, delivery{claim: c, msg: m, size: size, seq: seq, doubtful: seq < c.doubtful})
+		d := &ds[i]
+		d.claim, d.msg, d.size, d.seq = c, m, size, p.give(m.Offset+1)
+		d.rec.Doubtful = d.seq < c.doubtful
 	}
 	if c.head == len(c.queue) {
 		c.queue, c.head = c.queue[:0], 0
 	}
 	c.roomy()
-	return out, 0
+	return ds, 0
 }
 
 // fit is how many of the next n records there is room for in bytes: at least one, if there is any.
@@ -300,7 +302,7 @@ func (c *claim) mine(r *adapters.Record) (*delivery, bool) {
 }
 
 // Finish is documented at adapters.Claim. What the claim no longer has is ignored.
-func (c *claim) Finish(rs []adapters.Record) {
+func (c *claim) Finish(rs []*adapters.Record) {
 	c.mu.Lock()
 	n := c.finish(rs)
 	c.mu.Unlock()
@@ -310,13 +312,13 @@ func (c *claim) Finish(rs []adapters.Record) {
 }
 
 // finish marks records and gives how many of the finished prefix are not committed, 0 if it has not grown.
-func (c *claim) finish(rs []adapters.Record) uint64 {
+func (c *claim) finish(rs []*adapters.Record) uint64 {
 	if c.lost {
 		return 0
 	}
 	p := &c.progress
-	for i := range rs {
-		if d, ok := c.mine(&rs[i]); ok {
+	for _, r := range rs {
+		if d, ok := c.mine(r); ok {
 			p.finish(d.seq)
 			c.flying -= d.size
 		}
@@ -404,16 +406,16 @@ func (c *claim) outBehind(base uint64) uint64 {
 // Return is documented at adapters.Claim. While the claim reads on, the whole partition pauses: 1 ms, twice
 // as long for each time in a row, up to a second. Once it stops, they are delivered to whoever owns the
 // partition next.
-func (c *claim) Return(rs []adapters.Record) {
+func (c *claim) Return(rs []*adapters.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stopping := c.isStopping() // then they are not finished, and come again
-	for i := range rs {
-		d, ok := c.mine(&rs[i])
+	for _, r := range rs {
+		d, ok := c.mine(r)
 		if !ok {
 			continue
 		}
-		if rs[i].Unseen {
+		if r.Unseen {
 			if c.unseen == nil {
 				c.unseen = map[uint64]struct{}{}
 			}
@@ -453,10 +455,10 @@ func nudge(c chan struct{}) {
 }
 
 // markOf is the mark behind the last of records that are out.
-func (c *claim) markOf(rs []adapters.Record) mark {
+func (c *claim) markOf(rs []*adapters.Record) mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d, ok := c.mine(&rs[len(rs)-1])
+	d, ok := c.mine(rs[len(rs)-1])
 	if !ok {
 		return c.finished()
 	}
@@ -465,7 +467,7 @@ func (c *claim) markOf(rs []adapters.Record) mark {
 }
 
 // finishCommitted finishes records that a transaction has committed.
-func (c *claim) finishCommitted(rs []adapters.Record) {
+func (c *claim) finishCommitted(rs []*adapters.Record) {
 	c.mu.Lock()
 	c.finish(rs)
 	to := c.finished()

@@ -37,7 +37,7 @@ func TestCommitDoesNotWaitForAFetch(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			run, err := x.Next(make([]adapters.Record, 0, 1))
+			run, err := x.Next(make([]*adapters.Record, 0, 1))
 			if err != nil {
 				t.Error(err)
 				return

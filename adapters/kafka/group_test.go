@@ -45,7 +45,7 @@ func (c *crowd) join(name string, conf SubscriberConfig) (leave func()) {
 			c.owned[name] = append(c.owned[name], x.(*claim).Partition())
 			c.mu.Unlock()
 			for {
-				run, err := x.Next(make([]adapters.Record, 0, 16))
+				run, err := x.Next(make([]*adapters.Record, 0, 16))
 				c.mu.Lock()
 				for i := range run {
 					c.read[run[i].ID]++

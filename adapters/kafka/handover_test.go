@@ -20,7 +20,7 @@ func TestDoubtful(t *testing.T) {
 	// own is an owner of the partition, by a name that expels the one before. It gets so many records, finishes the
 	// first of them, works until it is told to let go, or is expelled, and returns the last as unseen.
 	type owner struct {
-		got   []adapters.Record
+		got   []*adapters.Record
 		leave func()
 	}
 	own := func(get, finish, unseen int) *owner {
@@ -38,7 +38,7 @@ func TestDoubtful(t *testing.T) {
 			defer close(ended)
 			_ = s.Claim(ctx, []string{c.topic}, func(x adapters.Claim) {
 				for len(o.got) < get {
-					run, err := x.Next(make([]adapters.Record, 0, get-len(o.got)))
+					run, err := x.Next(make([]*adapters.Record, 0, get-len(o.got)))
 					if err != nil {
 						t.Error(err)
 						break
@@ -66,7 +66,7 @@ func TestDoubtful(t *testing.T) {
 	is := func(o *owner, first, doubtful int) {
 		t.Helper()
 		for i := range o.got {
-			if r := &o.got[i]; r.ID != fmt.Sprint("m-", first+i) || r.Doubtful != (i < doubtful) || r.Redelivered() != r.Doubtful {
+			if r := o.got[i]; r.ID != fmt.Sprint("m-", first+i) || r.Doubtful != (i < doubtful) || r.Redelivered() != r.Doubtful {
 				t.Errorf("number %d is %s, doubtful: %v; want m-%d, and the first %d doubtful", i, r.ID, r.Doubtful, first+i, doubtful)
 			}
 		}

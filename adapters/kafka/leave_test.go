@@ -68,7 +68,7 @@ func TestLastCommit(t *testing.T) {
 	var last *claim
 	err = s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
 		defer cancel()
-		run, err := c.Next(make([]adapters.Record, 0, 1))
+		run, err := c.Next(make([]*adapters.Record, 0, 1))
 		if err != nil {
 			t.Error(err)
 			return

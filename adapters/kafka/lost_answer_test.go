@@ -84,7 +84,7 @@ func (c *snipped) Read(b []byte) (int, error) {
 // A half is a partition of the topic that a transaction is about, with all its records.
 type half struct {
 	claim *claim
-	run   []adapters.Record
+	run   []*adapters.Record
 }
 
 // halves publishes n messages to each partition of a topic of two, and claims both until the test ends.
@@ -104,7 +104,7 @@ func halves(t *testing.T, addr string, n int) (both [2]half) {
 		ended <- s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
 			h := half{claim: c.(*claim)}
 			for len(h.run) < n {
-				run, err := c.Next(make([]adapters.Record, 0, n-len(h.run)))
+				run, err := c.Next(make([]*adapters.Record, 0, n-len(h.run)))
 				if err != nil {
 					return
 				}
@@ -140,7 +140,7 @@ func halves(t *testing.T, addr string, n int) (both [2]half) {
 }
 
 // relay gives what a transaction is to publish for records.
-func relay(out string, run []adapters.Record) (outs []*adapters.Outgoing) {
+func relay(out string, run []*adapters.Record) (outs []*adapters.Outgoing) {
 	for i := range run {
 		outs = append(outs, &adapters.Outgoing{Topic: out, ID: string(run[i].Payload), Payload: run[i].Payload})
 	}

@@ -15,21 +15,21 @@ import (
 // A delivery is one record while a claim has it. It is its own channel.Headers: names and values become
 // strings when somebody asks for them.
 type delivery struct {
-	claim    *claim
-	msg      *sarama.ConsumerMessage
-	seq      uint64 // its place among what the claim gave out
-	size     int    // bytes that count against the window
-	again    int
-	doubtful bool // an owner before may have delivered it
-	key      string
-	id       string
-	err      error
+	rec   adapters.Record // as the claim hands it over
+	claim *claim
+	msg   *sarama.ConsumerMessage
+	seq   uint64 // its place among what the claim gave out
+	size  int    // bytes that count against the window
+	plain bool   // no header has a reserved name
 }
 
 var _ channel.Headers = (*delivery)(nil)
 
 // Get gives the header's value, "" if there is none.
 func (d *delivery) Get(name string) string {
+	if d.plain && reserved(name) {
+		return ""
+	}
 	hs := d.headers()
 	for i := len(hs) - 1; i >= 0; i-- {
 		if string(hs[i].Key) == name && name != HeaderID {
@@ -83,7 +83,7 @@ func (d *delivery) Fields() channel.Fields {
 
 // headers are those that anybody may see: of a record beyond the limits, none.
 func (d *delivery) headers() []*sarama.RecordHeader {
-	if d.err != nil {
+	if d.rec.Err != nil {
 		return nil
 	}
 	return d.msg.Headers
@@ -113,18 +113,19 @@ func (d *delivery) Value(key any) any {
 	case timestampKey:
 		return d.msg.Timestamp
 	case recordKey:
-		return d.key
+		return d.rec.Key
 	}
 	return nil
 }
 
-// decode reads id and key, and finds out whether the record is a message at all.
+// decode makes the record: it reads id and key, and finds out whether it is a message at all.
 func (d *delivery) decode(l *channel.Limits) {
-	if d.err != nil {
-		d.id = d.String()
+	r, m := &d.rec, d.msg
+	r.Payload, r.Headers, r.Native = m.Value, d, d
+	if r.Err != nil {
+		r.ID = d.String()
 		return
 	}
-	m := d.msg
 	var id []byte
 	ids, bytes := 0, len(m.Key)
 	for _, h := range m.Headers {
@@ -134,23 +135,23 @@ func (d *delivery) decode(l *channel.Limits) {
 			id = h.Value
 		}
 	}
-	d.err = d.check(l, ids, bytes)
-	if d.err != nil {
+	r.Err = d.check(l, ids, bytes)
+	if r.Err != nil {
 		if len(m.Key) <= l.Header {
-			d.key = string(m.Key)
+			r.Key = string(m.Key)
 		}
-		d.id = d.String()
+		r.ID = d.String()
 		return
 	}
 	if len(id) == 0 {
-		d.id, d.key = d.String(), string(m.Key)
+		r.ID, r.Key = d.String(), string(m.Key)
 		return
 	}
 	var b strings.Builder // one allocation for both
 	b.Grow(len(id) + len(m.Key))
 	b.Write(id)
 	b.Write(m.Key)
-	d.id, d.key = b.String()[:len(id)], b.String()[len(id):]
+	r.ID, r.Key = b.String()[:len(id)], b.String()[len(id):]
 }
 
 // check allocates next to nothing, whatever the record is.
@@ -175,6 +176,7 @@ func (d *delivery) check(l *channel.Limits, ids, bytes int) error {
 			own++
 		}
 	}
+	d.plain = own == 0
 	if own < 2 { //nolint:mnd // One cannot be there twice.
 		return nil
 	}
@@ -199,13 +201,6 @@ func (d *delivery) twice() error {
 
 const reservedPrefix = "leat-"
 
-func reserved(name []byte) bool {
+func reserved[T []byte | string](name T) bool {
 	return len(name) > len(reservedPrefix) && string(name[:len(reservedPrefix)]) == reservedPrefix
-}
-
-// record gives the delivery as a claim hands it over.
-func (d *delivery) record() adapters.Record {
-	return adapters.Record{
-		ID: d.id, Key: d.key, Payload: d.msg.Value, Headers: d, Native: d, Again: d.again, Doubtful: d.doubtful, Err: d.err,
-	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 )
 
@@ -29,7 +30,7 @@ func (c *claim) takeRefused() []delivery {
 	m := &sarama.ConsumerMessage{Topic: c.topic, Partition: c.partition, Offset: r.from}
 	c.flying += recordOverhead
 	seq := c.progress.give(r.end)
-	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: seq, doubtful: seq < c.doubtful, err: r.err}}
+	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: seq, rec: adapters.Record{Doubtful: seq < c.doubtful, Err: r.err}}}
 }
 
 // isRefusal reports whether a fetch failed for what it brought.

@@ -50,7 +50,7 @@ func TestRefusedBatch(t *testing.T) {
 				defer close(got)
 				err := s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
 					for {
-						run, err := c.Next(make([]adapters.Record, 0, 10))
+						run, err := c.Next(make([]*adapters.Record, 0, 10))
 						if err != nil {
 							return
 						}

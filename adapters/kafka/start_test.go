@@ -42,12 +42,12 @@ func TestNewestIsDecidedOnce(t *testing.T) {
 		err = s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
 			defer cancel()
 			begun()
-			run, err := c.Next(make([]adapters.Record, 0, 1))
+			run, err := c.Next(make([]*adapters.Record, 0, 1))
 			if err != nil {
 				t.Errorf("nothing was read: %v", err)
 				return
 			}
-			do(c, &run[0])
+			do(c, run[0])
 		})
 		if err != nil {
 			t.Error(err)
@@ -58,7 +58,7 @@ func TestNewestIsDecidedOnce(t *testing.T) {
 			if r.ID != id {
 				t.Errorf("%s was read first, want %s", r.ID, id)
 			}
-			c.Finish([]adapters.Record{*r})
+			c.Finish([]*adapters.Record{r})
 		}
 	}
 	nothing := func() {}

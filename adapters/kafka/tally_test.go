@@ -31,7 +31,7 @@ func TestInstruments(t *testing.T) {
 	go func() {
 		done <- s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
 			for {
-				run, err := c.Next(make([]adapters.Record, 0, 10))
+				run, err := c.Next(make([]*adapters.Record, 0, 10))
 				if len(run) > 0 {
 					out <- len(run)
 					<-goOn

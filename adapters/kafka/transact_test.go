@@ -34,7 +34,7 @@ func TestTransact(t *testing.T) {
 				defer cancel()
 				n := 0
 				for n < 30 {
-					run, err := c.Next(make([]adapters.Record, 0, 10))
+					run, err := c.Next(make([]*adapters.Record, 0, 10))
 					if err != nil {
 						t.Error(err)
 						return

@@ -125,7 +125,7 @@ func benchClaim(b *testing.B, broker *memory.Broker, keys int) {
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	err := sub.Claim(ctx, []string{"topic"}, func(c adapters.Claim) {
-		run := make([]adapters.Record, 0, 256)
+		run := make([]*adapters.Record, 0, 256)
 		for n := 0; n < b.N; {
 			rs, err := c.Next(run)
 			if err != nil {

@@ -115,7 +115,7 @@ func (c *claim) Order() adapters.Order { return c.end.broker.conf.order }
 
 // Next is documented at adapters.Claim. The records of one lane come in order; lanes take turns. A
 // lane of which a record was returned gives nothing until its other records in flight are settled.
-func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *claim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	if len(run) == cap(run) {
 		return run, errNoRoom
 	}
@@ -147,11 +147,11 @@ func (c *claim) Next(run []adapters.Record) ([]adapters.Record, error) {
 func (c *claim) errStopped() error { return fmt.Errorf("reading topic %q ended: %w", c.topic, c.why) }
 
 // Finish is documented at adapters.Claim. What the claim no longer has is ignored.
-func (c *claim) Finish(rs []adapters.Record) { c.settle(rs, acked) }
+func (c *claim) Finish(rs []*adapters.Record) { c.settle(rs, acked) }
 
 // Return is documented at adapters.Claim. While the claim reads on, a lane pauses as after a nack; once
 // it stops, others get the records at once.
-func (c *claim) Return(rs []adapters.Record) {
+func (c *claim) Return(rs []*adapters.Record) {
 	if c.stopped() {
 		c.settle(rs, lost)
 		return
@@ -159,14 +159,14 @@ func (c *claim) Return(rs []adapters.Record) {
 	c.settle(rs, nacked)
 }
 
-func (c *claim) settle(rs []adapters.Record, f fate) {
+func (c *claim) settle(rs []*adapters.Record, f fate) {
 	t := c.group.topic
 	t.mu.Lock()
-	for i := range rs {
-		d, ok := rs[i].Native.(*delivery)
+	for _, r := range rs {
+		d, ok := r.Native.(*delivery)
 		switch {
-		case !ok || !c.has(d, rs[i].Again):
-		case f != acked && rs[i].Unseen:
+		case !ok || !c.has(d, r.Again):
+		case f != acked && r.Unseen:
 			c.member.settle(d, unoffered)
 		default:
 			c.member.settle(d, f)

@@ -26,8 +26,7 @@ func TestClaim(t *testing.T) {
 		if c.Topic() != "topic" || c.Order() != adapters.KeyOrdered || c.Context().Err() != nil {
 			t.Fatalf("topic %q, order %v, context %v", c.Topic(), c.Order(), c.Context().Err())
 		}
-		run := make([]adapters.Record, 1, 10)
-		run[0].ID = "before"
+		run := append(make([]*adapters.Record, 0, 10), &adapters.Record{ID: "before"})
 		run, err := c.Next(run)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +70,7 @@ func TestClaimWindow(t *testing.T) {
 		c := claim(t, b.Subscriber("group"))
 		rs := c.next(t, 10)
 		same(t, "a window", recordIDs(rs), []string{"0", "1", "2"})
-		more := make(chan []adapters.Record, 1)
+		more := make(chan []*adapters.Record, 1)
 		go func() { more <- c.next(t, 10) }()
 		synctest.Wait()
 		if len(more) > 0 {
@@ -102,7 +101,7 @@ func TestClaimReturn(t *testing.T) {
 		rs := c.next(t, 4)
 		c.Return(rs[2:3])
 		c.Return(rs[1:2])
-		next := make(chan []adapters.Record, 1)
+		next := make(chan []*adapters.Record, 1)
 		go func() { next <- c.next(t, 10) }()
 		time.Sleep(time.Minute) // virtual
 		synctest.Wait()
@@ -141,7 +140,7 @@ func TestClaimTwoMembers(t *testing.T) {
 			rs := one.next(t, 10)
 			two := claim(t, b.Subscriber("group"))
 			publish(t, b.Publisher(), "topic", msg("a2", "a"), msg("b1", "b"))
-			next := make(chan []adapters.Record, 2)
+			next := make(chan []*adapters.Record, 2)
 			get := func() { next <- two.next(t, 10) }
 			go get()
 			synctest.Wait()
@@ -204,7 +203,7 @@ func TestClaimDrain(t *testing.T) {
 				rs := c.next(t, 10)
 				next := make(chan error, 1)
 				go func() {
-					_, err := c.Next(make([]adapters.Record, 0, 1))
+					_, err := c.Next(make([]*adapters.Record, 0, 1))
 					next <- err
 				}()
 				go stop(b, end, c)
@@ -298,7 +297,7 @@ func TestClaimConcurrently(t *testing.T) {
 		for range 8 {
 			all.Go(func() {
 				for {
-					rs, err := c.Next(make([]adapters.Record, 0, 7))
+					rs, err := c.Next(make([]*adapters.Record, 0, 7))
 					if err != nil {
 						return
 					}

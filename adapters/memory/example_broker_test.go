@@ -99,7 +99,7 @@ func ExampleSubscriber_Claim() {
 	})
 	sent.Wait()
 	err := broker.Subscriber("billing").Claim(context.Background(), []string{"orders"}, func(c adapters.Claim) {
-		run, err := c.Next(make([]adapters.Record, 0, 256))
+		run, err := c.Next(make([]*adapters.Record, 0, 256))
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -115,7 +115,7 @@ func TestFollowTwoTopics(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			done <- b.Subscriber("").Follow(ctx, []string{"a", "b"}, func(c adapters.Claim) {
-				rs, err := c.Next(make([]adapters.Record, 0, 10))
+				rs, err := c.Next(make([]*adapters.Record, 0, 10))
 				if err != nil || len(rs) != 1 {
 					t.Errorf("%v, %v", rs, err)
 				}

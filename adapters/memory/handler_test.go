@@ -83,7 +83,7 @@ func (h *handler) own(c adapters.Claim) {
 	stopping := make(chan struct{})
 	defer close(stopping)
 	for {
-		rs, err := c.Next(make([]adapters.Record, 0, 1+h.n(8)))
+		rs, err := c.Next(make([]*adapters.Record, 0, 1+h.n(8)))
 		if err != nil {
 			return
 		}
@@ -96,8 +96,8 @@ func (h *handler) own(c adapters.Claim) {
 	}
 }
 
-func (h *handler) record(c adapters.Claim, r adapters.Record, stopping <-chan struct{}) {
-	rs := []adapters.Record{r}
+func (h *handler) record(c adapters.Claim, r *adapters.Record, stopping <-chan struct{}) {
+	rs := []*adapters.Record{r}
 	switch h.act() {
 	case ack:
 		h.ledger.acking(r.ID)

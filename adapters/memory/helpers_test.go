@@ -149,16 +149,16 @@ func (c *claiming) leave() error {
 }
 
 // next reads up to n records that are there; it fails when there are none, as a deadlock of the test.
-func (c *claiming) next(t *testing.T, n int) []adapters.Record {
+func (c *claiming) next(t *testing.T, n int) []*adapters.Record {
 	t.Helper()
-	rs, err := c.Next(make([]adapters.Record, 0, n))
+	rs, err := c.Next(make([]*adapters.Record, 0, n))
 	if err != nil {
 		t.Fatalf("next: %v", err)
 	}
 	return rs
 }
 
-func recordIDs(rs []adapters.Record) (ids []string) {
+func recordIDs(rs []*adapters.Record) (ids []string) {
 	for i := range rs {
 		ids = append(ids, rs[i].ID)
 	}

@@ -100,15 +100,20 @@ func (m *member) one() *delivery {
 
 // many appends to run, up to its capacity, what there is. If that is nothing the member is hungry, or
 // blocked by its window.
-func (m *member) many(run []adapters.Record) []adapters.Record {
+func (m *member) many(run []*adapters.Record) []*adapters.Record {
 	was := len(run)
+	var made []adapters.Record // not used yet
 	for len(run) < cap(run) && len(m.out) < m.limit && !m.gone {
 		l := m.next()
 		if l == nil {
 			break
 		}
 		for n := 0; n < stride && l.head != nil && len(run) < cap(run) && len(m.out) < m.limit; n++ {
-			run = append(run, m.give(l).record())
+			if len(made) == 0 {
+				made = make([]adapters.Record, min(stride, cap(run)-len(run)))
+			}
+			made[0] = m.give(l).record()
+			run, made = append(run, &made[0]), made[1:]
 		}
 		m.relist(l)
 	}

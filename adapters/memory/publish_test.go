@@ -44,7 +44,7 @@ func TestPublishKey(t *testing.T) {
 		if r.Key != "c1" || r.Headers.Get("customer") != "c1" {
 			t.Fatalf("key %q, header %q: want c1 twice", r.Key, r.Headers.Get("customer"))
 		}
-		c.Return([]adapters.Record{r})
+		c.Return([]*adapters.Record{r})
 		if err := c.leave(); err != nil {
 			t.Fatal(err)
 		}

@@ -55,7 +55,7 @@ type transaction struct {
 // done is what one claim finishes.
 type done struct {
 	claim   *claim
-	records []adapters.Record
+	records []*adapters.Record
 }
 
 // plan finds what is wrong with the transaction whatever the topics look like.

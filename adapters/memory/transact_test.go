@@ -15,7 +15,7 @@ import (
 	"github.com/leat-go/leat/channel"
 )
 
-func finishes(c *claiming, rs ...adapters.Record) []adapters.Finished {
+func finishes(c *claiming, rs ...*adapters.Record) []adapters.Finished {
 	return []adapters.Finished{{Claim: c.Claim, Records: rs}}
 }
 

@@ -33,6 +33,20 @@ func New(n int) *Lanes {
 func (l *Lanes) Take(key string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.take(key)
+}
+
+// TakeEach appends to lanes what Take gives for each key.
+func (l *Lanes) TakeEach(lanes []int, keys ...string) []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		lanes = append(lanes, l.take(key))
+	}
+	return lanes
+}
+
+func (l *Lanes) take(key string) int {
 	s := l.keys[key]
 	if s == nil {
 		s = &seat{lane: l.quiet()}

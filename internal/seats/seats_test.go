@@ -20,9 +20,17 @@ func TestEveryKeyHasItsOwn(t *testing.T) {
 	if len(taken) != lanes {
 		t.Fatalf("%d keys are on %d lanes", lanes, len(taken))
 	}
-	on := map[int]int{}
+	var more []string
 	for i := range lanes * 15 {
-		on[l.Take(strconv.Itoa(lanes+i))]++
+		more = append(more, strconv.Itoa(lanes+i))
+	}
+	at, on := l.TakeEach(nil, more...), map[int]int{}
+	for i, lane := range at {
+		if l.Take(more[i]) != lane {
+			t.Errorf("key %s is on lane %d and on another", more[i], lane)
+		}
+		l.Leave(more[i])
+		on[lane]++
 	}
 	for lane, n := range on {
 		if n > 40 { // 15 on average; of two, the less busy keeps far from that

@@ -50,7 +50,7 @@ type notedClaim struct {
 
 // Next gives each record's contexts twice, if that is wanted: as brokers do whose headers are a list. The
 // last counts.
-func (c notedClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c notedClaim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	was := len(run)
 	run, err := c.Claim.Next(run)
 	for i := was; i < len(run); i++ {

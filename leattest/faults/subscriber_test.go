@@ -58,7 +58,7 @@ type claim struct {
 
 func (c claim) Context() context.Context { return c.ctx }
 
-func (c claim) Finish(rs []adapters.Record) {
+func (c claim) Finish(rs []*adapters.Record) {
 	for i := range rs {
 		_ = do(c.p, "finish", rs[i].ID, func() error { // an error is the process's end
 			c.Claim.Finish(rs[i : i+1])
@@ -67,7 +67,7 @@ func (c claim) Finish(rs []adapters.Record) {
 	}
 }
 
-func (c claim) Return(rs []adapters.Record) {
+func (c claim) Return(rs []*adapters.Record) {
 	if !c.p.gone() {
 		c.Claim.Return(rs)
 	}

@@ -18,6 +18,7 @@ type feed struct {
 
 	keys []string
 	n    int
+	made []adapters.Record
 	free chan struct{} // the window
 	tail chan struct{}
 }
@@ -25,7 +26,7 @@ type feed struct {
 const benchWindow = 1024
 
 func newFeed(order adapters.Order, keys, n int) *feed {
-	f := &feed{keys: []string{""}, n: n, free: make(chan struct{}, benchWindow), tail: make(chan struct{})}
+	f := &feed{keys: []string{""}, n: n, made: make([]adapters.Record, n), free: make(chan struct{}, benchWindow), tail: make(chan struct{})}
 	f.order, f.ctx = order, context.Background()
 	if keys > 0 {
 		f.keys = make([]string, keys)
@@ -36,7 +37,7 @@ func newFeed(order adapters.Order, keys, n int) *feed {
 	return f
 }
 
-func (f *feed) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (f *feed) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	if f.n == 0 {
 		<-f.tail
 		return run, errClosed
@@ -52,18 +53,20 @@ func (f *feed) Next(run []adapters.Record) ([]adapters.Record, error) {
 			}
 		}
 		f.n--
-		run = append(run, adapters.Record{ID: "id", Key: f.keys[f.n%len(f.keys)], Headers: benchHeaders, Native: native("x")})
+		r := &f.made[f.n]
+		r.ID, r.Key, r.Headers, r.Native = "id", f.keys[f.n%len(f.keys)], benchHeaders, native("x")
+		run = append(run, r)
 	}
 	return run, nil
 }
 
-func (f *feed) Finish(rs []adapters.Record) {
+func (f *feed) Finish(rs []*adapters.Record) {
 	for range rs {
 		<-f.free
 	}
 }
 
-func (f *feed) Return([]adapters.Record) {}
+func (f *feed) Return([]*adapters.Record) {}
 
 var benchHeaders channel.Headers = channel.Fields{{Name: "traceparent", Value: "x"}}
 
@@ -96,9 +99,9 @@ func BenchmarkDeliver(b *testing.B) {
 		b.ReportAllocs()
 		out := make(chan *message.Message)
 		go func() {
-			r := adapters.Record{ID: "id", Headers: benchHeaders}
+			r := &adapters.Record{ID: "id", Headers: benchHeaders}
 			for range b.N {
-				m := plain(&r)
+				m := plain(r)
 				out <- m
 				<-m.Acked()
 			}
@@ -113,9 +116,9 @@ func BenchmarkDeliver(b *testing.B) {
 // are any.
 func TestAllocations(t *testing.T) {
 	const n = 5_000
-	r := adapters.Record{ID: "id", Headers: benchHeaders}
+	r := &adapters.Record{ID: "id", Headers: benchHeaders}
 	var m *message.Message
-	watermills := testing.AllocsPerRun(100, func() { m = plain(&r) })
+	watermills := testing.AllocsPerRun(100, func() { m = plain(r) })
 	_ = m
 	for _, order := range []adapters.Order{adapters.Ordered, adapters.KeyOrdered, adapters.Unordered} {
 		got := testing.AllocsPerRun(1, func() { pump(order, 0, n) }) / n

@@ -15,7 +15,7 @@ import (
 // bury publishes the record's dead letter, again and again until that succeeds. It gives false when all
 // ends before: then nothing is acknowledged.
 func (w *worker) bury(f failure) bool {
-	o := w.letter(&w.rec, &f)
+	o := w.letter(w.rec, &f)
 	for n := 1; ; n++ {
 		if w.isEnding() { // a nack then says nothing against the message: handlers nack when they are stopped
 			return false
@@ -26,16 +26,16 @@ func (w *worker) bury(f failure) bool {
 			return false
 		case err == nil:
 			w.died.warn(w.Log, "message goes to the dead letter",
-				w.about(&w.rec, slog.Int("attempt", f.attempts), slog.String("error", channel.Reason(f.reason()))))
+				w.about(w.rec, slog.Int("attempt", f.attempts), slog.String("error", channel.Reason(f.reason()))))
 			if told := w.Events.DeadLettered; told != nil {
-				told(w.claim, &w.rec)
+				told(w.claim, w.rec)
 			}
 			return true
 		case errors.Is(err, channel.ErrTooLarge) && shrink(o): // the publisher's limits are narrower than ours
 			continue
 		}
 		w.unpublished.warn(w.Log, "dead letter cannot be published: nothing is acknowledged, it is tried again",
-			w.about(&w.rec, slog.String("dead_letter", w.DeadLetter), slog.Any("error", err)))
+			w.about(w.rec, slog.String("dead_letter", w.DeadLetter), slog.Any("error", err)))
 		if !w.pause(n) {
 			return false
 		}

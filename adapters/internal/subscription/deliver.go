@@ -33,7 +33,7 @@ type delivery struct {
 	keyless *queue // or all, where order wants one
 	pool    *queue // what has no order
 	broken  *queue // what is no message
-	parked  []adapters.Record
+	parked  []*adapters.Record
 	workers sync.WaitGroup
 
 	died, unpublished notice
@@ -104,7 +104,7 @@ func (d *delivery) isEnding() bool {
 // read deals runs of records to the queues. What comes when all ends is dealt too: each lane gives back
 // what it has in order, after what it has in flight.
 func (d *delivery) read() {
-	buf := make([]adapters.Record, 0, runLength)
+	buf := make([]*adapters.Record, 0, runLength)
 	for {
 		run, err := d.claim.Next(buf[:0])
 		if err != nil {
@@ -113,7 +113,7 @@ func (d *delivery) read() {
 		var q *queue
 		from := 0
 		for i := range run {
-			if to := d.place(&run[i]); to != q {
+			if to := d.place(run[i]); to != q {
 				d.put(q, run[from:i])
 				q, from = to, i
 			}
@@ -127,7 +127,7 @@ func (d *delivery) read() {
 }
 
 // put adds records to a queue, or parks them if it is nil.
-func (d *delivery) put(q *queue, rs []adapters.Record) {
+func (d *delivery) put(q *queue, rs []*adapters.Record) {
 	switch {
 	case len(rs) == 0:
 	case q == nil:
@@ -172,19 +172,19 @@ func (d *delivery) work(q *queue) {
 }
 
 // park keeps what is no message, unfinished, until the claim ends.
-func (d *delivery) park(rs []adapters.Record) {
-	for i := range rs {
+func (d *delivery) park(rs []*adapters.Record) {
+	for _, r := range rs {
 		d.Log.Error("record is no message and there is no dead letter: it is parked, and nothing behind it is committed; set DeadLetter and MaxAttempts",
-			d.about(&rs[i], slog.String("error", channel.Reason(rs[i].Err)))...)
+			d.about(r, slog.String("error", channel.Reason(r.Err)))...)
 		if told := d.Events.Parked; told != nil {
-			told(d.claim, &rs[i])
+			told(d.claim, r)
 		}
 	}
 	d.parked = append(d.parked, rs...)
 }
 
 // giveBack returns records while they are still the claim's.
-func (d *delivery) giveBack(rs []adapters.Record) {
+func (d *delivery) giveBack(rs []*adapters.Record) {
 	if len(rs) > 0 && d.claim.Context().Err() == nil {
 		d.claim.Return(rs)
 	}

@@ -288,7 +288,7 @@ func TestEndsBeforeItBegins(t *testing.T) {
 // lastRun is a claim whose first Next is its last.
 type lastRun struct{ *fakeClaim }
 
-func (c *lastRun) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *lastRun) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	return append(run, c.records...), errClosed
 }
 

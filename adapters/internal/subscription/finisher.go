@@ -12,15 +12,15 @@ type finisher struct {
 	claim adapters.Claim
 
 	mu    sync.Mutex
-	ready []adapters.Record
-	spare []adapters.Record
+	ready []*adapters.Record
+	spare []*adapters.Record
 	busy  bool
 }
 
 func (f *finisher) finish(r *adapters.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ready = append(f.ready, *r)
+	f.ready = append(f.ready, r)
 	if f.busy {
 		return
 	}
@@ -35,7 +35,7 @@ func (f *finisher) finish(r *adapters.Record) {
 }
 
 // hand calls the claim without the lock.
-func (f *finisher) hand(rs []adapters.Record) {
+func (f *finisher) hand(rs []*adapters.Record) {
 	f.mu.Unlock()
 	defer f.mu.Lock()
 	if f.claim.Context().Err() == nil {

@@ -35,7 +35,7 @@ type fakeClaim struct {
 	revoke context.CancelCauseFunc
 
 	mu       sync.Mutex
-	records  []adapters.Record
+	records  []*adapters.Record
 	open     int
 	closed   bool
 	finished []string
@@ -47,7 +47,7 @@ type fakeClaim struct {
 	late     chan struct{} // Next is slow to tell that it is over, if there is one
 }
 
-func claimOf(order adapters.Order, rs ...adapters.Record) *fakeClaim {
+func claimOf(order adapters.Order, rs ...*adapters.Record) *fakeClaim {
 	c := &fakeClaim{order: order, records: rs, wake: make(chan struct{}, 1)}
 	c.ctx, c.revoke = context.WithCancelCause(context.Background())
 	return c
@@ -57,7 +57,7 @@ func (c *fakeClaim) Context() context.Context { return c.ctx }
 func (c *fakeClaim) Topic() string            { return "orders" }
 func (c *fakeClaim) Order() adapters.Order    { return c.order }
 
-func (c *fakeClaim) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (c *fakeClaim) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	for {
 		c.mu.Lock()
 		switch {
@@ -93,7 +93,7 @@ func (c *fakeClaim) nudge() {
 	}
 }
 
-func (c *fakeClaim) add(rs ...adapters.Record) {
+func (c *fakeClaim) add(rs ...*adapters.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.records = append(c.records, rs...)
@@ -108,7 +108,7 @@ func (c *fakeClaim) shut() {
 	c.nudge()
 }
 
-func (c *fakeClaim) Finish(rs []adapters.Record) {
+func (c *fakeClaim) Finish(rs []*adapters.Record) {
 	if c.onFinish != nil {
 		c.onFinish()
 	}
@@ -118,9 +118,9 @@ func (c *fakeClaim) Finish(rs []adapters.Record) {
 	c.runs = append(c.runs, c.finished[len(c.finished)-len(rs):])
 }
 
-func (c *fakeClaim) Return(rs []adapters.Record) { c.settled(rs, &c.returned) }
+func (c *fakeClaim) Return(rs []*adapters.Record) { c.settled(rs, &c.returned) }
 
-func (c *fakeClaim) settled(rs []adapters.Record, to *[]string) {
+func (c *fakeClaim) settled(rs []*adapters.Record, to *[]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range rs {
@@ -145,13 +145,13 @@ func (c *fakeClaim) did(t *testing.T, finished, returned string) {
 }
 
 // rec makes records of ids; what stands before a dot is the key.
-func rec(ids ...string) (rs []adapters.Record) {
+func rec(ids ...string) (rs []*adapters.Record) {
 	for _, id := range ids {
 		key, _, keyed := strings.Cut(id, ".")
 		if !keyed {
 			key = ""
 		}
-		rs = append(rs, adapters.Record{ID: id, Key: key, Payload: []byte("body of " + id), Native: native(id)})
+		rs = append(rs, &adapters.Record{ID: id, Key: key, Payload: []byte("body of " + id), Native: native(id)})
 	}
 	return rs
 }

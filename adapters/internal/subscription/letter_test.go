@@ -156,7 +156,7 @@ func TestNotice(t *testing.T) {
 			p := &post{}
 			rs := rec("a.1")
 			rs[0].Err = channel.ErrTooLarge
-			c.change(&rs[0])
+			c.change(rs[0])
 			r := deliver(t, letters(p), claimOf(adapters.KeyOrdered, rs...))
 			r.claim.did(t, rs[0].ID, "")
 			o := p.all()[0]

@@ -15,7 +15,7 @@ type queue struct {
 
 	mu      sync.Mutex
 	wake    sync.Cond
-	records []adapters.Record
+	records []*adapters.Record
 	head    int // of those that are left
 	running int // workers, without those that pause
 	idle    int // of them, those that wait and have not been woken
@@ -30,7 +30,7 @@ func newQueue(limit int, shared bool, start func(*queue)) *queue {
 
 // push adds records and sees to it that somebody takes them. It never waits: the claim's window bounds
 // what is there.
-func (q *queue) push(rs []adapters.Record) {
+func (q *queue) push(rs []*adapters.Record) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.head > 0 && len(q.records)+len(rs) > cap(q.records) {
@@ -54,9 +54,9 @@ func (q *queue) staff(n int) {
 	}
 }
 
-// take waits for the next record. It gives false when the worker is to end, which then is none any more: of several
+// take waits for the next record. It gives nil when the worker is to end, which then is none any more: of several
 // that look at once only those beyond the limit may go.
-func (q *queue) take(r *adapters.Record) bool {
+func (q *queue) take() *adapters.Record {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.head == len(q.records) && !q.closed && q.running <= q.limit {
@@ -65,15 +65,15 @@ func (q *queue) take(r *adapters.Record) bool {
 	}
 	if q.closed || q.running > q.limit {
 		q.running--
-		return false
+		return nil
 	}
-	*r = q.records[q.head]
-	q.records[q.head] = adapters.Record{}
+	r := q.records[q.head]
+	q.records[q.head] = nil
 	q.head++
 	if q.head == len(q.records) {
 		q.records, q.head = q.records[:0], 0
 	}
-	return true
+	return r
 }
 
 // pausing lets another worker work in place of one that pauses.
@@ -105,7 +105,7 @@ func (q *queue) leave() {
 }
 
 // rest empties the queue, because all is to end.
-func (q *queue) rest() []adapters.Record {
+func (q *queue) rest() []*adapters.Record {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	rest := q.records[q.head:]

@@ -302,7 +302,7 @@ func (l *life) delivered(id string) {
 }
 
 // Next is documented at adapters.Claim.
-func (l *life) Next(run []adapters.Record) ([]adapters.Record, error) {
+func (l *life) Next(run []*adapters.Record) ([]*adapters.Record, error) {
 	run, err := l.Claim.Next(run)
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
@@ -316,7 +316,7 @@ func (l *life) Next(run []adapters.Record) ([]adapters.Record, error) {
 }
 
 // Finish is documented at adapters.Claim.
-func (l *life) Finish(rs []adapters.Record) {
+func (l *life) Finish(rs []*adapters.Record) {
 	l.w.mu.Lock()
 	for i := range rs {
 		if done, has := l.reason[rs[i].ID]; !done || !has {
@@ -337,7 +337,7 @@ func (l *life) Finish(rs []adapters.Record) {
 }
 
 // Return is documented at adapters.Claim.
-func (l *life) Return(rs []adapters.Record) {
+func (l *life) Return(rs []*adapters.Record) {
 	l.w.mu.Lock()
 	for i := range rs {
 		if _, has := l.reason[rs[i].ID]; !has {

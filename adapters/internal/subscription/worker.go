@@ -16,8 +16,8 @@ type worker struct {
 	*delivery
 
 	q     *queue
-	rec   adapters.Record // here and not on the stack: hooks get a pointer to it
-	timer *time.Timer     // of pauses, with rung
+	rec   *adapters.Record
+	timer *time.Timer // of pauses, with rung
 	rung  chan struct{}
 }
 
@@ -31,18 +31,17 @@ const (
 )
 
 func (w *worker) run() {
-	var unsettled []adapters.Record
-	for w.q.take(&w.rec) {
+	var unsettled []*adapters.Record
+	for w.rec = w.q.take(); w.rec != nil; w.rec = w.q.take() {
 		if !w.settle() {
 			unsettled = append(unsettled, w.rec)
 			w.q.leave()
 			break
 		}
-		w.finish(&w.rec)
-		if w.isSeated(&w.rec) {
+		w.finish(w.rec)
+		if w.isSeated(w.rec) {
 			w.seats.Leave(w.rec.Key)
 		}
-		w.rec = adapters.Record{}
 	}
 	if w.isEnding() {
 		unsettled = append(unsettled, adapters.Unseen(w.q.rest())...)
@@ -56,7 +55,7 @@ func (w *worker) run() {
 // settle offers the record until it is done with. It gives false when it is to be given back.
 func (w *worker) settle() bool {
 	if w.rec.Err != nil {
-		return w.bury(unreadable(&w.rec))
+		return w.bury(unreadable(w.rec))
 	}
 	f := failure{class: transient, attempts: w.rec.Again}
 	for n := 1; ; n++ {
@@ -91,7 +90,7 @@ func (w *worker) deliver(again int) fate {
 	}
 	w.rec.Unseen = false
 	if told := w.Events.Redelivered; told != nil && (again > 0 || w.rec.Doubtful) {
-		told(w.claim, &w.rec)
+		told(w.claim, w.rec)
 	}
 	select {
 	case <-m.Acked():
@@ -119,7 +118,7 @@ func (w *worker) context(again int) *messageContext {
 // message makes the record a message. Each attempt has one of its own: a nacked one cannot be
 // acknowledged any more, and its reader may have changed the metadata.
 func (w *worker) message(ctx *messageContext) *message.Message {
-	m := w.Message(&w.rec)
+	m := w.Message(w.rec)
 	m.SetContext(ctx)
 	if ctx.again > 0 {
 		if m.Metadata == nil {

@@ -26,7 +26,7 @@ func committed(t *testing.T, addr, topic string) iter.Seq[string] {
 			defer close(done)
 			err := sub.Follow(ctx, []string{topic}, func(c adapters.Claim) {
 				for {
-					run, err := c.Next(make([]adapters.Record, 0, 100))
+					run, err := c.Next(make([]*adapters.Record, 0, 100))
 					for i := range run {
 						select {
 						case ids <- run[i].ID:

@@ -77,7 +77,7 @@ type watch struct {
 // partitioned is what the adapter's claims tell besides.
 type partitioned interface{ Partition() int32 }
 
-func (w *watch) effect(c adapters.Claim, run []adapters.Record) {
+func (w *watch) effect(c adapters.Claim, run []*adapters.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, now := c.(partitioned).Partition(), time.Now()
@@ -124,7 +124,7 @@ func (w *watch) join(t *testing.T) *joined {
 	go func() {
 		m.done <- sub.Claim(ctx, []string{w.In}, func(c adapters.Claim) {
 			for {
-				run, err := c.Next(make([]adapters.Record, 0, 20))
+				run, err := c.Next(make([]*adapters.Record, 0, 20))
 				if len(run) > 0 && c.Context().Err() == nil {
 					w.effect(c, run)
 					c.Finish(run)

@@ -196,7 +196,7 @@ func TestCostOfRefusal(t *testing.T) {
 				defer func() { go s.Close() }()
 				for range n {
 					until(t, 10*time.Second, "everything waits", func() bool { return s.Lag(in) > 0 })
-					run := make([]adapters.Record, 0, 1)
+					run := make([]*adapters.Record, 0, 1)
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
 					run, err := c.Next(run)

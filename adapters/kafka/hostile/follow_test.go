@@ -134,7 +134,7 @@ func TestCaughtUp(t *testing.T) {
 	finished, calls, at := 0, 0, 0
 	err = s.Follow(ctx, []string{topic}, func(c adapters.Claim) {
 		for {
-			run, err := c.Next(make([]adapters.Record, 0, 7))
+			run, err := c.Next(make([]*adapters.Record, 0, 7))
 			if err != nil {
 				return
 			}
