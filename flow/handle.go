@@ -265,6 +265,9 @@ func (h *Handle) Resume(step string) error {
 
 // wait holds while one of the steps is paused. It reports false once ctx has ended.
 func (h *Handle) wait(ctx context.Context, steps []string) bool {
+	if h.paused.Load() == 0 {
+		return ctx.Err() == nil
+	}
 	for {
 		h.mu.Lock()
 		var gate chan struct{}

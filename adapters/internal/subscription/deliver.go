@@ -28,8 +28,7 @@ type delivery struct {
 	once   sync.Once
 	timer  *time.Timer // of Drain; nil: ownership was lost before
 
-	lanes   []*queue // of the keys that seats gives them; nil until needed
-	seats   *seats.Lanes
+	lanes   []*queue // of the keys that finisher.seats gives them; nil until needed
 	keyless *queue // or all, where order wants one
 	pool    *queue // what has no order
 	broken  *queue // what is no message
@@ -151,11 +150,6 @@ func (d *delivery) place(r *adapters.Record) *queue {
 		return d.queue(&d.pool, d.Lanes, true)
 	}
 	return d.queue(&d.keyless, 1, false)
-}
-
-// isSeated reports whether the record is on the lane of its key.
-func (d *delivery) isSeated(r *adapters.Record) bool {
-	return d.lanes != nil && r.Key != "" && r.Err == nil
 }
 
 func (d *delivery) queue(q **queue, limit int, shared bool) *queue {

@@ -4,16 +4,19 @@ import (
 	"sync"
 
 	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/internal/seats"
 )
 
-// A finisher hands finished records to the claim. Those that come while it does so go together with the
-// next call: nobody waits for a batch to fill, and a busy claim is called less often.
+// A finisher hands finished records to the claim, and frees their places on lanes. Those that come while it does so go
+// together with the next call: nobody waits for a batch to fill, and a busy claim is called less often.
 type finisher struct {
 	claim adapters.Claim
+	seats *seats.Lanes // nil: records have none
 
 	mu    sync.Mutex
 	ready []*adapters.Record
 	spare []*adapters.Record
+	keys  []string
 	busy  bool
 }
 
@@ -41,5 +44,20 @@ func (f *finisher) hand(rs []*adapters.Record) {
 	if f.claim.Context().Err() == nil {
 		f.claim.Finish(rs)
 	}
+	for _, r := range rs {
+		if f.isSeated(r) {
+			f.keys = append(f.keys, r.Key)
+		}
+	}
+	if len(f.keys) > 0 {
+		f.seats.Leave(f.keys...)
+		clear(f.keys)
+		f.keys = f.keys[:0]
+	}
 	clear(rs)
+}
+
+// isSeated reports whether the record is on the lane of its key.
+func (f *finisher) isSeated(r *adapters.Record) bool {
+	return f.seats != nil && r.Key != "" && r.Err == nil
 }

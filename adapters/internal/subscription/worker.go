@@ -39,9 +39,6 @@ func (w *worker) run() {
 			break
 		}
 		w.finish(w.rec)
-		if w.isSeated(w.rec) {
-			w.seats.Leave(w.rec.Key)
-		}
 	}
 	if w.isEnding() {
 		unsettled = append(unsettled, adapters.Unseen(w.q.rest())...)
