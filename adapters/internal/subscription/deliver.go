@@ -29,9 +29,9 @@ type delivery struct {
 	timer  *time.Timer // of Drain; nil: ownership was lost before
 
 	lanes   []*queue // of the keys that finisher.seats gives them; nil until needed
-	keyless *queue // or all, where order wants one
-	pool    *queue // what has no order
-	broken  *queue // what is no message
+	keyless *queue   // or all, where order wants one
+	pool    *queue   // what has no order
+	broken  *queue   // what is no message
 	parked  []*adapters.Record
 	workers sync.WaitGroup
 
