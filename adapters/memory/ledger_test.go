@@ -27,6 +27,7 @@ type ledger struct {
 
 	mu     sync.Mutex
 	states map[string][]state // by key, in the order of publishing
+	over   bool               // everybody has stopped
 	failed atomic.Bool        // one fault is enough to read
 }
 
@@ -65,7 +66,7 @@ func (l *ledger) delivered(id string, a *actor) {
 	switch s := &states[n]; {
 	case s.acked:
 		l.fault("%s was delivered to %s after it was acknowledged", id, a.name)
-	case s.out != nil && !s.out.gone:
+	case s.out != nil && !s.out.gone && !l.over:
 		l.fault("%s was delivered to %s while %s had it", id, a.name, s.out.name)
 	default:
 		s.out = a
@@ -121,6 +122,14 @@ func (l *ledger) stops(a *actor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a.gone = true
+}
+
+// end is told before everybody stops at once, which is when every message is acknowledged, or may have been. One of
+// which that was too late may still be out, and may then be delivered to others.
+func (l *ledger) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
 }
 
 // open counts the taken messages that nobody has acknowledged.

@@ -94,6 +94,9 @@ func (w *world) run(t *testing.T) {
 			time.Sleep(10 * time.Millisecond) // virtual
 		}
 	}
+	for _, l := range w.ledgers {
+		l.end()
+	}
 	stop(errAmbiguous)
 	lived.Wait()
 	// What the broker still has, a group that comes now would get.
