@@ -98,6 +98,9 @@ func (w *writer) counted(d *destination, n int, err error) {
 	for i := len(d.partitions); i < n; i++ {
 		d.partitions = append(d.partitions, &partition{of: d, number: int32(i), most: w.client.Config().Producer.MaxMessageBytes}) //nolint:gosec // A few.
 	}
+	if n > 0 && n < len(d.partitions) {
+		w.shrink(d, n)
+	}
 	for _, x := range d.waiting {
 		if len(d.partitions) == 0 {
 			w.fail(x, err)
@@ -106,6 +109,25 @@ func (w *writer) counted(d *destination, n int, err error) {
 		w.place(d, x)
 	}
 	d.waiting = nil
+}
+
+// shrink has a topic be one of n partitions, because it was made anew. A batch for another is sent until its senders give up.
+func (w *writer) shrink(d *destination, n int) {
+	for _, p := range d.partitions[n:] {
+		p.gone = true
+		w.touch(p)
+	}
+	clear(d.partitions[n:])
+	d.partitions = d.partitions[:n]
+}
+
+// leave has what waits for a partition that is gone wait for others.
+func (w *writer) leave(p *partition) {
+	waiting := waitingOf(p.waiting)
+	p.waiting = nil
+	for _, x := range waiting {
+		w.place(p.of, x)
+	}
 }
 
 // lookAgain looks at a topic after a pause, for those who still wait for it.

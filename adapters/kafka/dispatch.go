@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/IBM/sarama"
@@ -14,6 +15,7 @@ type partition struct {
 	batch   *batch     // under way, or to be sent again
 	busy    bool       // run waits for something about it, and leaves it alone until then
 	touched bool
+	gone    bool // the topic has no such partition any more
 
 	leader   *sarama.Broker
 	identity *identity
@@ -45,8 +47,12 @@ func (w *writer) touch(p *partition) {
 
 // dispatch sends what can be sent, and has looked up what is missing for the rest.
 func (w *writer) dispatch() {
-	for _, p := range w.touched {
+	for i := 0; i < len(w.touched); i++ { // leave touches others
+		p := w.touched[i]
 		p.touched = false
+		if p.gone {
+			w.leave(p)
+		}
 		if p.busy || p.batch == nil && len(p.waiting) == 0 || !w.isReady(p) {
 			continue
 		}
@@ -99,6 +105,9 @@ func (w *writer) find(p *partition) {
 		w.do(func() {
 			p.busy = false
 			if err != nil {
+				if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+					w.look(p.of)
+				}
 				w.rest(p, reason(p.of.name, err))
 				return
 			}

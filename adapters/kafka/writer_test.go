@@ -407,6 +407,57 @@ func TestWhyItWaited(t *testing.T) {
 	}
 }
 
+// A topic is made anew with fewer partitions. Messages whose keys were on those that are gone go to the others; what was
+// on its way to them is given up. Breaks if they fail until the program is started again.
+func TestTopicIsMadeAnewAndSmaller(t *testing.T) {
+	const keys = 20
+	fake, p, topic := writing(t, 8, func(c *PublisherConfig) { c.SendTimeout = time.Second })
+	all := func() []*message.Message {
+		ms := numbered(0, keys)
+		for i, m := range ms {
+			m.Metadata[channel.HeaderKey] = fmt.Sprint(i)
+		}
+		return ms
+	}
+	if err := p.Publish(topic, all()...); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sarama.NewClusterAdmin([]string{kafkatest.Addr(fake)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }()
+	if err := errors.Join(admin.DeleteTopic(topic), admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 2, ReplicationFactor: 1}, false)); err != nil {
+		t.Fatal(err)
+	}
+	rest := all()
+	for range 5 {
+		if err = p.Publish(topic, rest...); err == nil {
+			break
+		}
+		var failed *PublishError
+		if !errors.As(err, &failed) {
+			t.Fatal(err)
+		}
+		t.Logf("%d of %d failed: %v", len(failed.Failed), len(rest), failed.Failed[0].Err)
+		rest = failed.Rest()
+	}
+	if err != nil {
+		t.Fatalf("they fail for ever: %v", err)
+	}
+	end := int64(0)
+	for _, partition := range []int32{0, 1} {
+		n, err := p.writer.client.GetOffset(topic, partition, sarama.OffsetNewest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end += n
+	}
+	if end < keys {
+		t.Errorf("%d messages are there, want %d", end, keys)
+	}
+}
+
 // A topic gets more partitions. Breaks if they are not written to, until the program is started again.
 func TestTopicGrows(t *testing.T) {
 	fake, p, topic := writing(t, 1, nil)
