@@ -47,7 +47,7 @@ func (w *writer) touch(p *partition) {
 
 // dispatch sends what can be sent, and has looked up what is missing for the rest.
 func (w *writer) dispatch() {
-	for i := 0; i < len(w.touched); i++ { // leave touches others
+	for i := 0; i < len(w.touched); i++ { //nolint:intrange // It grows: leave touches others.
 		p := w.touched[i]
 		p.touched = false
 		if p.gone {
