@@ -46,8 +46,10 @@ type loose struct {
 const (
 	// linger is how long a transaction waits for what is being computed.
 	linger = 2 * time.Millisecond
-	// batchMessages and batchBytes bound a transaction: messages in and out, and payload that goes out.
-	batchMessages = 8192
+	// batchMessages and batchBytes bound a transaction: messages in and out, and payload that goes out. What it costs the
+	// broker is paid by all that is in it: of the rate of at least once, 8,192 make 0.6, and these 0.8. Only what has come
+	// while another was under way fills one.
+	batchMessages = 32 << 10
 	batchBytes    = 16 << 20
 )
 
