@@ -516,19 +516,19 @@ func TestExactlyOnceCommitsInGroups(t *testing.T) {
 			t.Errorf("one message took %v, which is not the commit alone", d)
 		}
 		began = time.Now()
-		v.give("arrivals", "", numbered(2, 9001)...)
-		for v.h.Counts()["a"].Sent < 9001 {
+		v.give("arrivals", "", numbered(2, 20_001)...)
+		for v.h.Counts()["a"].Sent < 20_001 {
 			v.wait(time.Millisecond)
 		}
 		if n, d := len(v.bookings()), time.Since(began); n > 10 || d > 100*time.Millisecond {
-			t.Errorf("9,000 messages took %d transactions and %v", n, d)
+			t.Errorf("20,000 messages took %d transactions and %v", n, d)
 		}
 		for _, b := range v.bookings() {
-			if n := len(b.finished) + len(b.outs); n > 9000 {
+			if n := len(b.finished) + len(b.outs); n > 33_000 {
 				t.Errorf("a transaction of %d messages", n)
 			}
 		}
-		equal(t, "sent", v.parcels("stickers"), numbered(1, 9001))
+		equal(t, "sent", v.parcels("stickers"), numbered(1, 20_001))
 		v.stop()
 	})
 }
