@@ -47,6 +47,10 @@ func ourConsumers(k *cluster) []measure.Ours {
 		{Contestant: measure.Contestant{Name: "adapters.Claims", Open: k.reads(partitions, false, ourClaims)}, Must: must},
 		{Contestant: measure.Contestant{Name: "flow.Run", Open: k.reads(partitions, false, ourFlow(0))}, Must: must},
 		{Contestant: measure.Contestant{Name: "Subscribe", Open: k.reads(partitions, false, subscribed(ourSubscriber))}, Must: must},
+		{
+			Contestant: measure.Contestant{Name: "kafka.Subscriber on a Watermill router", Open: k.reads(partitions, false, routed(ourSubscriber, 0))},
+			Must:       measure.Must{Why: whyRouters},
+		},
 	}
 }
 

@@ -43,7 +43,7 @@ func plural(n int, of string) string {
 	return fmt.Sprintf("%d %ss", n, of)
 }
 
-// routed is a Watermill router with a handler that takes d.
+// routed is a Watermill router with a handler that takes d; one of 0 only counts.
 func routed(of subscriberOf, d time.Duration) beginner {
 	return func(ctx context.Context, k *cluster, topic, group string, l *ledger) (func() error, error) {
 		s, err := of(k, group)
@@ -52,7 +52,11 @@ func routed(of subscriberOf, d time.Duration) beginner {
 		}
 		r := message.NewDefaultRouter(watermill.NopLogger{})
 		r.AddConsumerHandler("wait", topic, s, func(m *message.Message) error {
-			l.during(m.Payload, func() { spend(ctx, d) })
+			if d == 0 {
+				l.mark(m.Payload)
+			} else {
+				l.during(m.Payload, func() { spend(ctx, d) })
+			}
 			return nil
 		})
 		return running(ctx, r)

@@ -37,6 +37,8 @@ func TestF1(t *testing.T) {
 		worst = max(worst, time.Since(killed))
 	}
 	until(t, time.Minute, "everything has its effect", func() bool { return different(p.effects(t)) == len(ps) })
+	// What a victim had worked on and not committed comes again, perhaps after all else.
+	until(t, time.Minute, "everything is committed", func() bool { return p.left(t) == 0 })
 	for _, c := range group {
 		c.stop(t)
 	}
