@@ -350,10 +350,11 @@ func (c *claim) commit(to mark) {
 	}
 }
 
-// seenBehind is how many messages lie between a finished prefix and the last that was delivered and is not finished.
+// seenBehind is how many messages lie between a finished prefix and the last that was delivered: what is finished behind a
+// gap is delivered again, too.
 func (c *claim) seenBehind(base uint64) uint64 {
 	for n := c.progress.next; n > base; n-- {
-		if _, unseen := c.unseen[n-1]; !unseen && c.progress.out(n-1) {
+		if _, unseen := c.unseen[n-1]; !unseen {
 			return n - base
 		}
 	}
