@@ -21,6 +21,7 @@ func adapterClaimCases() []adapterCase {
 		{name: "claim records", needs: claims, test: testAdapterClaimRecords},
 		{name: "claim window", settings: AdapterSettings{Window: 8}, needs: claims, test: testAdapterClaimWindow},
 		{name: "claim return", needs: claims, test: testAdapterClaimReturn},
+		{name: "claim gaps", needs: claims, test: testAdapterClaimGaps},
 		{name: "claim drain", settings: AdapterSettings{Drain: 10 * time.Second}, needs: claims, test: testAdapterClaimDrain},
 		{name: "claim drain over", settings: AdapterSettings{Drain: 100 * time.Millisecond}, needs: claims, test: testAdapterClaimDrainOver},
 		{name: "claim crash", settings: AdapterSettings{Crashes: true, Drain: 300 * time.Millisecond}, needs: crash, test: testAdapterClaimCrash},
@@ -199,6 +200,39 @@ func testAdapterClaimReturn(x *adapterTest) {
 	}
 	x.publish(pub, topic, note("last", "key"))
 	if got := o.through("last"); len(got) != 1 {
+		x.Errorf("%v come; all but the last were finished", got)
+	}
+}
+
+// An owner that lets go has finished some and not others, in any order. Who owns the partition next gets what is not
+// finished, and knows that it may have been delivered; and what came later. So does who comes after that.
+func testAdapterClaimGaps(x *adapterTest) {
+	topic, pub, group := x.topic(1), x.publisher(), x.name("group")
+	x.publish(pub, topic, notes(8, "m", "key")...)
+	for i, own := range []struct {
+		get, finish []string
+	}{
+		{get: []string{"m-0", "m-1", "m-2", "m-3", "m-4", "m-5", "m-6", "m-7"}, finish: []string{"m-0", "m-2", "m-3", "m-5", "m-6"}},
+		{get: []string{"m-1", "m-4", "m-7"}},
+		{get: []string{"m-1", "m-4", "m-7"}, finish: []string{"m-7"}},
+		{get: []string{"m-1", "m-4"}, finish: []string{"m-1"}},
+		{get: []string{"m-4"}, finish: []string{"m-4"}},
+	} {
+		o := x.claim(group, topic)
+		for _, id := range own.get {
+			r := o.next("record " + id)
+			if r.ID != id || r.Redelivered() != (i > 0) {
+				x.Fatalf("owner %d: %s comes, redelivered: %v; want %s, redelivered: %v", i, r.ID, r.Redelivered(), id, i > 0)
+			}
+			if slices.Contains(own.finish, id) {
+				r.finish()
+			}
+		}
+		o.nothing("all else is finished, or out")
+		o.leave()
+	}
+	x.publish(pub, topic, note("last", "key"))
+	if got := x.claim(group, topic).through("last"); len(got) != 1 {
 		x.Errorf("%v come; all but the last were finished", got)
 	}
 }

@@ -45,9 +45,11 @@ type claim struct {
 	// What is committed, as the numbers of progress and as an offset.
 	committed uint64
 	offset    int64
-	behind    uint64 // how many messages behind it are out, as it says: see handover.go
+	note      string // what that says of what is behind it: see handover.go
 	stage     stage
 	doubtful  uint64              // so many of the first may have been delivered before
+	past      islands             // is finished already
+	listing   int                 // how many offsets a note may tell about
 	unseen    map[uint64]struct{} // returned by who has shown them to nobody; nil: none
 	oldest    time.Time           // when the oldest that is not finished was given out, about
 	position  int64               // the offset behind what was queued last
@@ -79,7 +81,7 @@ func newClaim(ctx context.Context, conf *SubscriberConfig, o owner, src source, 
 	c := &claim{
 		conf: conf, owner: o, src: src, topic: topic, partition: partition,
 		stopping: make(chan struct{}), room: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		offset: from, position: from, progress: progress{mark: from},
+		offset: from, position: from, progress: progress{mark: from}, listing: listMost,
 	}
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	c.ctx, c.cancel = &claimContext{inner}, cancel
@@ -227,6 +229,7 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 		c.back = append(c.back[:0], c.back[n:]...)
 		return ds, time.Nanosecond // if none is left, look again
 	}
+	c.leaveOut()
 	p := &c.progress
 	room := c.conf.Window - int(p.next-c.committed) //nolint:gosec // Both are below Window apart.
 	n := min(most, room, len(c.queue)-c.head)
@@ -241,30 +244,47 @@ func (c *claim) take(most int) (ds []delivery, pause time.Duration) {
 	}
 	ds = make([]delivery, c.fit(n))
 	for i := range ds {
-		m := c.queue[c.head]
-		c.queue[c.head] = nil
-		c.head++
-		size := sizeOf(m)
-		c.waiting -= size
+		m, size := c.pop()
 		c.flying += size
 		d := &ds[i]
 		d.claim, d.msg, d.size, d.seq = c, m, size, p.give(m.Offset+1)
 		d.rec.Doubtful = d.seq < c.doubtful
 	}
-	if c.head == len(c.queue) {
-		c.queue, c.head = c.queue[:0], 0
-	}
 	c.roomy()
 	return ds, 0
 }
 
-// fit is how many of the next n records there is room for in bytes: at least one, if there is any.
+// pop takes the first record from the queue.
+func (c *claim) pop() (m *sarama.ConsumerMessage, size int) {
+	m = c.queue[c.head]
+	c.queue[c.head] = nil
+	c.head++
+	size = sizeOf(m)
+	c.waiting -= size
+	return m, size
+}
+
+// leaveOut drops what is next and finished already.
+func (c *claim) leaveOut() {
+	was := c.head
+	for c.head < len(c.queue) && c.past.has(c.queue[c.head].Offset) {
+		m, _ := c.pop()
+		c.progress.skip(m.Offset + 1)
+	}
+	if c.head > was {
+		c.roomy()
+	}
+}
+
+// fit is how many of the next n records there is room for in bytes, and nothing to leave out between: at least one, if
+// there is any.
 func (c *claim) fit(n int) int {
 	for i, flying := 0, c.flying; i < n; i++ {
-		if flying >= c.conf.WindowBytes {
+		m := c.queue[c.head+i]
+		if flying >= c.conf.WindowBytes || c.past.has(m.Offset) {
 			return i
 		}
-		flying += sizeOf(c.queue[c.head+i])
+		flying += sizeOf(m)
 	}
 	return n
 }
@@ -335,12 +355,15 @@ func (c *claim) finish(rs []*adapters.Record) uint64 {
 // commit notes what is committed.
 func (c *claim) commit(to mark) {
 	c.mu.Lock()
-	c.behind = to.behind
+	c.note = to.note
 	if c.stage == inherited {
 		c.stage = owned
 	}
 	if to.n > c.committed {
 		c.committed, c.offset = to.n, to.offset
+	}
+	if c.offset >= c.past.end() {
+		c.past = islands{}
 	}
 	past := c.restartAt > 0 && c.offset >= c.restartAt
 	c.mu.Unlock()
@@ -350,22 +373,11 @@ func (c *claim) commit(to mark) {
 	}
 }
 
-// seenBehind is how many messages lie between a finished prefix and the last that was delivered: what is finished behind a
-// gap is delivered again, too.
-func (c *claim) seenBehind(base uint64) uint64 {
-	for n := c.progress.next; n > base; n-- {
-		if _, unseen := c.unseen[n-1]; !unseen {
-			return n - base
-		}
-	}
-	return 0
-}
-
-// A mark is what is committed of a claim: everything before number n, as an offset, and how many behind it are out.
+// A mark is what is committed of a claim: everything before number n, as an offset, and what it says of what is behind.
 type mark struct {
 	n      uint64
 	offset int64
-	behind uint64
+	note   string
 }
 
 // uncommitted gives what may be committed, false if that is nothing new.
@@ -379,7 +391,7 @@ func (c *claim) uncommitted() (mark, bool) {
 	case inherited:
 		return to, true
 	case leaving:
-		return to, to.n > c.committed || to.behind != c.behind
+		return to, to.n > c.committed || to.note != c.note
 	case owned:
 	}
 	return to, to.n > c.committed
@@ -388,20 +400,7 @@ func (c *claim) uncommitted() (mark, bool) {
 // finished is what is finished.
 func (c *claim) finished() mark {
 	p := &c.progress
-	return mark{p.base, p.mark, c.outBehind(p.base)}
-}
-
-// outBehind is how many messages behind a finished prefix the next owner has to take for delivered: what the window
-// lets out until the next commit, or what is left; and what the owner before has left.
-func (c *claim) outBehind(base uint64) uint64 {
-	out := uint64(c.conf.Window) //nolint:gosec // It is positive.
-	if c.stage == leaving {
-		out = c.seenBehind(base)
-	}
-	if c.doubtful > base {
-		out = max(out, c.doubtful-base)
-	}
-	return out
+	return mark{p.base, p.mark, c.noteFor(p.base, p.mark).String()}
 }
 
 // Return is documented at adapters.Claim. While the claim reads on, the whole partition pauses: 1 ms, twice
@@ -463,15 +462,14 @@ func (c *claim) markOf(rs []*adapters.Record) mark {
 	if !ok {
 		return c.finished()
 	}
-	n := d.seq + 1
-	return mark{n, c.progress.end[d.seq%uint64(len(c.progress.end))], c.outBehind(n)}
+	n, end := d.seq+1, c.progress.end[d.seq%uint64(len(c.progress.end))]
+	return mark{n, end, c.noteFor(n, end).String()}
 }
 
-// finishCommitted finishes records that a transaction has committed.
-func (c *claim) finishCommitted(rs []*adapters.Record) {
+// finishCommitted finishes records that a transaction has committed, up to a mark.
+func (c *claim) finishCommitted(rs []*adapters.Record, to mark) {
 	c.mu.Lock()
 	c.finish(rs)
-	to := c.finished()
 	c.mu.Unlock()
 	c.commit(to)
 }

@@ -79,7 +79,7 @@ func (m *member) commit(claims ...*claim) error {
 	for _, c := range claims {
 		if to, ok := c.uncommitted(); ok && !c.isLost() {
 			todo = append(todo, upTo{c, to})
-			req.AddBlockWithLeaderEpoch(c.topic, c.partition, to.offset, -1, 0, noteOf(to.behind))
+			req.AddBlockWithLeaderEpoch(c.topic, c.partition, to.offset, -1, 0, to.note)
 		}
 	}
 	if len(todo) == 0 {
@@ -119,12 +119,14 @@ func (m *member) commit(claims ...*claim) error {
 	return errors.Join(errs...)
 }
 
-// notCommitted says what an answer means: that the coordinator has moved, that a rebalance is under way
-// and the next try will do, or that the partition is another's.
+// notCommitted says what an answer means: that the coordinator has moved, that the note was too long, that a rebalance is
+// under way and the next try will do, or that the partition is another's.
 func (m *member) notCommitted(c *claim, err sarama.KError) error {
 	switch {
 	case errors.Is(err, sarama.ErrNotCoordinatorForConsumer), errors.Is(err, sarama.ErrConsumerCoordinatorNotAvailable):
 		_ = m.desk.RefreshCoordinator(m.conf.Group)
+	case errors.Is(err, sarama.ErrOffsetMetadataTooLarge):
+		c.sayLess()
 	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrFencedInstancedId):
 		m.lose(c, err)
 	}

@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -10,32 +12,75 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// A committed offset does not say whether what lies behind it has been delivered. So each commit of ours says in its
-// metadata how many messages behind it may be out: an owner says "as many as the window has" before it gives out the
-// first, and at its end how many it has left. Who owns the partition next marks so many as possibly delivered before
-// (adapters.Record.Doubtful): all of a window after an owner that was killed, nothing after one that drained. Other
-// clients neither write such a note nor mind it.
+// A committed offset says nothing of what lies behind it: what has been delivered of that, and what is finished. So each
+// commit of ours has a note in its metadata. It tells how many messages behind the offset may have been delivered and are
+// not finished: "as many as the window has", says an owner before it gives out the first, so that this stands if it is
+// killed; how many it has left, says one that lets go. And it tells which offsets behind it are finished, since one message
+// in backoff holds the offset up, not its neighbours. Who owns the partition next marks the former
+// (adapters.Record.Doubtful) and leaves out the latter. The note counts for the offset it was committed with, so moving a
+// group's offsets undoes it. Other clients neither write such notes nor mind them.
 
-const noteOut = "leat-out:"
+const (
+	noteOut  = "leat-out:"
+	noteDone = " done:"
+	// listMost is how many offsets behind the committed one a note tells about. The default Window fits, and brokers refuse
+	// metadata of more than 4,096 bytes.
+	listMost = 20_000
+)
 
-func noteOf(out uint64) string {
-	if out == 0 {
-		return ""
-	}
-	return noteOut + strconv.FormatUint(out, 10)
+// A note is what a commit says of what is behind its offset.
+type note struct {
+	out  uint64   // not finished, may have been delivered
+	done *big.Int // bit i: what is i behind the offset is finished; nil: nothing is
 }
 
-// outOf reads a note, whoever wrote it.
-func outOf(note string) uint64 {
-	digits, _ := strings.CutPrefix(note, noteOut)
-	if len(digits) == len(note) {
-		return 0
+func (n note) String() string {
+	if n.done != nil && n.done.BitLen() > 0 {
+		return noteOut + strconv.FormatUint(n.out, 10) + noteDone + base64.RawStdEncoding.EncodeToString(n.done.Bytes())
 	}
-	n, err := strconv.ParseUint(digits, 10, 64)
+	if n.out > 0 {
+		return noteOut + strconv.FormatUint(n.out, 10)
+	}
+	return ""
+}
+
+// readNote reads a note, whoever wrote it. It reports false for one that began like ours and went on otherwise.
+func readNote(s string) (n note, ok bool) {
+	s, ours := strings.CutPrefix(s, noteOut)
+	if !ours {
+		return note{}, true
+	}
+	out, done, listed := strings.Cut(s, noteDone)
+	var err error
+	if n.out, err = strconv.ParseUint(out, 10, 32); err != nil {
+		return note{}, false
+	}
+	if !listed {
+		return n, true
+	}
+	bits, err := base64.RawStdEncoding.DecodeString(done)
 	if err != nil {
-		return 0
+		return note{}, false
 	}
-	return n
+	n.done = new(big.Int).SetBytes(bits)
+	return n, true
+}
+
+// islands are what of a partition an owner before has finished beyond what is committed.
+type islands struct {
+	from int64
+	bits *big.Int // bit i: offset from+i is finished; nil: none is
+}
+
+func (s islands) end() int64 {
+	if s.bits == nil {
+		return s.from
+	}
+	return s.from + int64(s.bits.BitLen())
+}
+
+func (s islands) has(offset int64) bool {
+	return offset >= s.from && offset < s.end() && s.bits.Bit(int(offset-s.from)) == 1
 }
 
 // A stage is how far a claim of a group is from the owner before to the next.
@@ -84,9 +129,70 @@ func (m *member) inherit(c *claim) error {
 	}
 	c.stage = inherited
 	if b != nil && b.Offset == c.offset {
-		c.doubtful = outOf(b.Metadata)
+		c.heed(b.Metadata)
 	}
 	return nil
+}
+
+// heed takes over what the owner before has said. What cannot be read counts as the most it could say.
+func (c *claim) heed(metadata string) {
+	n, ok := readNote(metadata)
+	if !ok {
+		n.out = uint64(c.conf.Window) //nolint:gosec // It is positive.
+	}
+	c.doubtful, c.past = n.out, islands{c.offset, n.done}
+}
+
+// noteFor is what to say of what is behind a finished prefix, which ends before record number base and before offset.
+func (c *claim) noteFor(base uint64, offset int64) (n note) {
+	if c.stage == leaving {
+		n = c.left(base, offset)
+	} else {
+		n = note{uint64(c.conf.Window), new(big.Int)} //nolint:gosec // It is positive.
+		if c.doubtful > base {
+			n.out = max(n.out, c.doubtful-base)
+		}
+	}
+	if end := c.past.end(); end > offset {
+		n.done.Or(n.done, new(big.Int).Rsh(c.past.bits, uint(offset-c.past.from))) //nolint:gosec // A claim begins where they do.
+		if listing := int64(c.listing); end-offset > listing {                     // the rest comes again
+			one := big.NewInt(1)
+			n.done.And(n.done, one.Sub(one.Lsh(one, uint(listing)), big.NewInt(1))) //nolint:gosec // It is not negative.
+			n.out += uint64(end - offset) //nolint:gosec // It is positive.
+		}
+	}
+	return n
+}
+
+// left is what a claim leaves that gives out nothing more.
+func (c *claim) left(base uint64, offset int64) note {
+	p, begin, left := &c.progress, offset, uint64(0)
+	n := note{done: new(big.Int)}
+	for i := base; i < p.next; i++ {
+		end := p.end[i%uint64(len(p.end))]
+		if to := end - offset; !p.out(i) && to <= int64(c.listing) {
+			for at := begin - offset; at < to; at++ { // it, and before it what is not there, or was left out
+				n.done.SetBit(n.done, int(at), 1)
+			}
+		} else {
+			left++
+			if _, unseen := c.unseen[i]; !unseen || i < c.doubtful {
+				n.out = left
+			}
+		}
+		begin = end
+	}
+	if c.doubtful > p.next {
+		n.out = left + c.doubtful - p.next
+	}
+	return n
+}
+
+// sayLess has notes be shorter, after the broker has refused one.
+func (c *claim) sayLess() {
+	c.mu.Lock()
+	c.listing /= 2
+	c.mu.Unlock()
 }
 
 // fetchCommitted asks the coordinator of a group how far it is, with what transactions that are under way will say.

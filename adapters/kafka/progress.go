@@ -28,6 +28,15 @@ func (p *progress) give(end int64) uint64 {
 	return n
 }
 
+// skip notes that everything before offset end, behind the last record, is finished.
+func (p *progress) skip(end int64) {
+	if p.next > p.base {
+		p.end[(p.next-1)%uint64(len(p.end))] = end
+	} else {
+		p.mark = end
+	}
+}
+
 func (p *progress) grow() {
 	size := max(2*len(p.end), firstRing)
 	done, end := make([]uint64, size/64), make([]int64, size)

@@ -30,7 +30,8 @@ func (c *claim) takeRefused() []delivery {
 	m := &sarama.ConsumerMessage{Topic: c.topic, Partition: c.partition, Offset: r.from}
 	c.flying += recordOverhead
 	seq := c.progress.give(r.end)
-	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: seq, rec: adapters.Record{Doubtful: seq < c.doubtful, Err: r.err}}}
+	doubtful := seq < c.doubtful || c.past.has(r.from) // it is not left out: a commit behind it is what reading goes on with
+	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: seq, rec: adapters.Record{Doubtful: doubtful, Err: r.err}}}
 }
 
 // isRefusal reports whether a fetch failed for what it brought.

@@ -148,7 +148,7 @@ func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	for i, c := range x.claims {
 		to := x.marks[i]
 		all[c.topic] = append(all[c.topic], &sarama.PartitionOffsetMetadata{
-			Partition: c.partition, Offset: to.offset, LeaderEpoch: -1, Metadata: new(noteOf(to.behind)),
+			Partition: c.partition, Offset: to.offset, LeaderEpoch: -1, Metadata: &x.marks[i].note,
 		})
 	}
 	return all
@@ -156,7 +156,7 @@ func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 
 func (x *stake) settle() {
 	for i, c := range x.claims {
-		c.finishCommitted(x.finished[i].Records)
+		c.finishCommitted(x.finished[i].Records, x.marks[i])
 	}
 }
 

@@ -1,0 +1,288 @@
+package kafka
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/kafkatest"
+	"github.com/leat-go/leat/leattest"
+)
+
+// Owners of one partition come, work in any order, return some of what they have, shown or not, and are killed, let go, or
+// told that what they say is too long. What one has finished and said so is left out by all after it, nothing else is, and
+// whatever comes again is known to. Breaks if a gap is counted as finished; if a note does not carry over what the one
+// before has said, or counts what is left out.
+func TestNotes(t *testing.T) {
+	for seed := range leattest.Seeds(t, 300) {
+		testNotes(t, seed)
+	}
+}
+
+func testNotes(t *testing.T, seed uint64) {
+	defer func() {
+		if t.Failed() {
+			t.Log(leattest.Replay(t, seed))
+		}
+	}()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	var log []int64 // offsets, with gaps
+	for at := int64(rnd.IntN(100)); len(log) < 200; at += 1 + int64(rnd.IntN(3)*rnd.IntN(2)) {
+		log = append(log, at)
+	}
+	var (
+		offset, metadata = log[0], ""
+		shown, done      = map[int64]bool{}, map[int64]bool{}
+		conf             = &SubscriberConfig{Window: 16 + rnd.IntN(64), WindowBytes: 1 << 20, DrainTimeout: time.Minute}
+	)
+	for owner := 0; offset <= log[len(log)-1]; owner++ {
+		if owner > 10_000 {
+			t.Fatalf("after %d owners offset %d is committed, of %d", owner, offset, log[len(log)-1])
+		}
+		c := newClaim(t.Context(), conf, nobody{}, nil, "topic", 0, offset)
+		if rnd.IntN(4) == 0 {
+			c.listing = rnd.IntN(40)
+		}
+		for _, at := range log {
+			if at >= offset {
+				c.queue = append(c.queue, &sarama.ConsumerMessage{Offset: at})
+			}
+		}
+		covered, _ := readNote(metadata)
+		out := islands{offset, covered.done} // what this owner is to leave out
+		c.heed(metadata)
+		c.stage = inherited
+		commit := func() {
+			to, ok := c.uncommitted()
+			if !ok {
+				return
+			}
+			if offset, metadata = to.offset, to.note; len(metadata) > 4096 {
+				t.Fatalf("a note of %d bytes", len(metadata))
+			}
+			said, ok := readNote(metadata)
+			for _, at := range log {
+				if is := at < offset || (islands{offset, said.done}).has(at); is && !done[at] || !ok {
+					t.Fatalf("owner %d says that %d is finished, by offset %d and %q: it is not", owner, at, offset, metadata)
+				}
+			}
+			c.commit(to)
+		}
+		commit()
+		var held []*adapters.Record
+		seen := map[int64]bool{} // of this owner
+		see := func(r *adapters.Record) {
+			at := r.Native.(*delivery).msg.Offset
+			seen[at], shown[at] = true, true
+		}
+		for range rnd.IntN(12) {
+			switch rnd.IntN(4) {
+			case 0, 1:
+				ds, _ := c.take(1 + rnd.IntN(20))
+				for i := range ds {
+					at, again := ds[i].msg.Offset, ds[i].rec.Redelivered()
+					if out.has(at) {
+						t.Fatalf("owner %d gets %d, and an owner before has said that it is finished", owner, at)
+					}
+					if shown[at] && !again {
+						t.Fatalf("owner %d gets %d again, and is not told", owner, at)
+					}
+					ds[i].rec.Native = &ds[i]
+					held = append(held, &ds[i].rec)
+				}
+				for _, r := range held { // but for some that it may return as unseen
+					if rnd.IntN(8) > 0 {
+						see(r)
+					}
+				}
+			case 2:
+				rnd.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
+				n := rnd.IntN(len(held) + 1)
+				for _, r := range held[:n] {
+					see(r)
+					done[r.Native.(*delivery).msg.Offset] = true
+				}
+				c.Finish(held[:n])
+				held = held[n:]
+			default:
+				commit()
+			}
+		}
+		if rnd.IntN(3) == 0 { // it is killed: what it has not returned may have been shown
+			continue
+		}
+		c.stop(channel.ErrStopped)
+		for _, r := range held {
+			r.Unseen = !seen[r.Native.(*delivery).msg.Offset]
+		}
+		c.Return(held)
+		c.settleUp()
+		if rnd.IntN(8) == 0 {
+			for range 16 {
+				c.sayLess()
+			}
+			if to, _ := c.uncommitted(); strings.Contains(to.note, noteDone) {
+				t.Fatalf("an owner that is to say less and less says %q", to.note)
+			}
+		}
+		commit()
+	}
+	for _, at := range log {
+		if !done[at] {
+			t.Errorf("offset %d is lost", at)
+		}
+	}
+}
+
+// nobody owns a claim that belongs to no member.
+type nobody struct{}
+
+func (nobody) finished(*claim, uint64) {}
+func (nobody) arrived(*claim)          {}
+func (nobody) restart()                {}
+
+// own claims the crowd's topic, by a name that expels the owner before, has f work on the first records that it gets, n of
+// them one by one, and ends by f's answer: it lets go, or stays until it is expelled.
+func (c *crowd) own(n int, f func(x adapters.Claim, rs []*adapters.Record) (stay bool)) (got []string) {
+	c.t.Helper()
+	s, err := NewSubscriber(SubscriberConfig{
+		Cluster: Cluster{Brokers: []string{c.addr}}, Group: c.topic, Instance: "x", HeartbeatInterval: 50 * time.Millisecond,
+		CommitInterval: 10 * time.Millisecond,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	worked, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Claim(ctx, []string{c.topic}, func(x adapters.Claim) {
+			var rs []*adapters.Record
+			for len(rs) < n {
+				r, err := x.Next(make([]*adapters.Record, 0, 1))
+				if err != nil {
+					break
+				}
+				rs = append(rs, r...)
+			}
+			stay := f(x, rs)
+			for _, r := range rs {
+				got = append(got, r.ID)
+			}
+			if stay {
+				close(worked)
+				<-x.Context().Done()
+			}
+			cancel()
+		})
+	}()
+	c.t.Cleanup(func() { cancel(); <-ended; _ = s.Close() })
+	select {
+	case <-worked:
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		c.t.Fatalf("not %d records within 30s", n)
+	}
+	return got
+}
+
+// is fails unless an owner got these.
+func (c *crowd) is(got []string, want ...string) {
+	c.t.Helper()
+	if !slices.Equal(got, want) {
+		c.t.Fatalf("an owner gets %v, want %v", got, want)
+	}
+}
+
+// A transaction commits up to where there is something to do again: what the owner before has finished is not part of it,
+// and comes to nobody any more. Breaks if the note of a transaction forgets what that has said.
+func TestTransactBehindAGap(t *testing.T) {
+	c := newCrowd(t, kafkatest.Shared(t).Addr(), 1)
+	c.publish(ids("m", 8)...)
+	out := kafkatest.Topic(t, c.addr, 1)
+	transact := func(x adapters.Claim, r *adapters.Record) {
+		p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{c.addr}}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := p.Transact(t.Context(), []adapters.Finished{{Claim: x, Records: []*adapters.Record{r}}},
+			[]*adapters.Outgoing{{Topic: out, ID: r.ID}}); err != nil {
+			t.Error(err)
+		}
+		_ = p.Close()
+	}
+	c.is(c.own(7, func(x adapters.Claim, rs []*adapters.Record) bool {
+		x.Finish([]*adapters.Record{rs[1], rs[2], rs[4], rs[6]})
+		return false
+	}), ids("m", 7)...)
+	c.is(c.own(3, func(x adapters.Claim, rs []*adapters.Record) bool {
+		transact(x, rs[0])
+		return true
+	}), "m-0", "m-3", "m-5")
+	c.is(c.own(3, func(x adapters.Claim, rs []*adapters.Record) bool {
+		transact(x, rs[0])
+		x.Finish(rs[2:])
+		return false
+	}), "m-3", "m-5", "m-7")
+	c.publish("m-8")
+	c.is(c.own(2, func(x adapters.Claim, rs []*adapters.Record) bool {
+		transact(x, rs[1])
+		return false
+	}), "m-5", "m-8")
+}
+
+// A broker that takes short notes only gets them: what is finished is committed, and what does not go into the note comes
+// again, known to. Breaks if a note that is refused is sent again as it is: nothing is committed any more.
+func TestNoteTooLong(t *testing.T) {
+	const (
+		all  = 1000
+		room = 60
+	)
+	fake := kafkatest.Fake(t)
+	var refused atomic.Int32
+	fake.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		req, resp := r.(*kmsg.OffsetCommitRequest), r.ResponseKind().(*kmsg.OffsetCommitResponse)
+		p := req.Topics[0].Partitions[0]
+		if p.Metadata == nil || len(*p.Metadata) <= room {
+			return nil, nil, false //nolint:nilnil // The fake answers by itself.
+		}
+		refused.Add(1)
+		resp.Topics = []kmsg.OffsetCommitResponseTopic{{Topic: req.Topics[0].Topic, Partitions: []kmsg.OffsetCommitResponseTopicPartition{
+			{Partition: p.Partition, ErrorCode: kerr.OffsetMetadataTooLarge.Code},
+		}}}
+		return resp, nil, true
+	})
+	c := newCrowd(t, kafkatest.Addr(fake), 1)
+	c.publish(ids("m", all)...)
+	first := c.own(all, func(x adapters.Claim, rs []*adapters.Record) bool {
+		x.Finish(rs[:100])
+		for i := 101; i < all; i += 2 {
+			x.Finish(rs[i : i+1])
+		}
+		return false
+	})
+	c.is(first, ids("m", all)...)
+	again := c.own((all-100)/2, func(_ adapters.Claim, rs []*adapters.Record) bool {
+		for _, r := range rs {
+			if !r.Redelivered() {
+				t.Errorf("%s comes again, and is not known to", r.ID)
+			}
+		}
+		return false
+	})
+	if refused.Load() == 0 || again[0] != "m-100" || again[1] != "m-102" || again[len(again)-1] == "m-998" {
+		t.Errorf("%d notes were refused; then come %v", refused.Load(), again)
+	}
+}
