@@ -49,7 +49,7 @@ type claim struct {
 	stage     stage
 	doubtful  uint64              // so many of the first may have been delivered before
 	past      islands             // is finished already
-	listing   int                 // how many offsets a note may tell about
+	listing   uint                // how many offsets a note may tell about
 	unseen    map[uint64]struct{} // returned by who has shown them to nobody; nil: none
 	oldest    time.Time           // when the oldest that is not finished was given out, about
 	position  int64               // the offset behind what was queued last

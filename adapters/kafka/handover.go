@@ -154,11 +154,12 @@ func (c *claim) noteFor(base uint64, offset int64) (n note) {
 		}
 	}
 	if end := c.past.end(); end > offset {
-		n.done.Or(n.done, new(big.Int).Rsh(c.past.bits, uint(offset-c.past.from))) //nolint:gosec // A claim begins where they do.
-		if listing := int64(c.listing); end-offset > listing {                     // the rest comes again
+		passed, ahead := uint(offset-c.past.from), uint(end-offset) //nolint:gosec // Neither is negative.
+		n.done.Or(n.done, new(big.Int).Rsh(c.past.bits, passed))
+		if ahead > c.listing { // the rest comes again
 			one := big.NewInt(1)
-			n.done.And(n.done, one.Sub(one.Lsh(one, uint(listing)), big.NewInt(1))) //nolint:gosec // It is not negative.
-			n.out += uint64(end - offset) //nolint:gosec // It is positive.
+			n.done.And(n.done, one.Sub(one.Lsh(one, c.listing), big.NewInt(1)))
+			n.out += uint64(ahead)
 		}
 	}
 	return n
@@ -170,7 +171,7 @@ func (c *claim) left(base uint64, offset int64) note {
 	n := note{done: new(big.Int)}
 	for i := base; i < p.next; i++ {
 		end := p.end[i%uint64(len(p.end))]
-		if to := end - offset; !p.out(i) && to <= int64(c.listing) {
+		if to := end - offset; !p.out(i) && to <= int64(c.listing) { //nolint:gosec // It is listMost at most.
 			for at := begin - offset; at < to; at++ { // it, and before it what is not there, or was left out
 				n.done.SetBit(n.done, int(at), 1)
 			}

@@ -19,17 +19,23 @@ type part struct {
 
 // A health is whether a reader is in trouble. It is logged as trouble begins and as the last of it ends: a
 // connection that breaks is an error of every partition, again with every try, and each text has another port
-// in it. What comes in between is for those who log at debug level.
+// in it. What comes in between is for those who log at debug level. A part that works says nothing of the other
+// connections, which may only be about to find out: the end is logged when all has been well for a moment.
 type health struct {
 	log   *slog.Logger
 	grace time.Duration // trouble that is silent for so long is over
 
-	bad     atomic.Bool
+	bad     atomic.Bool // there is trouble, and its end is not logged
 	mu      sync.Mutex
 	failing map[part]bool // true: it works again, and is over with whatever works next
 	timer   *time.Timer
+	due     time.Time // when it ends the trouble
 	ended   bool
 }
+
+// calm is how long all has been well when trouble is over: longer than the default CommitInterval, so that something is
+// committed meanwhile.
+const calm = 2 * time.Second
 
 func newHealth(log *slog.Logger, c *Cluster) *health {
 	return &health{log: log, grace: c.DialTimeout + c.ReadTimeout + time.Second, failing: map[part]bool{}}
@@ -39,19 +45,38 @@ func newHealth(log *slog.Logger, c *Cluster) *health {
 func (h *health) trouble(p part, err error) {
 	h.mu.Lock()
 	level := slog.LevelDebug
-	if len(h.failing) == 0 {
+	if !h.bad.Load() {
 		level = slog.LevelWarn
 	}
 	if !h.ended {
 		h.failing[p] = false
 		h.bad.Store(true)
-		if h.timer == nil {
-			h.timer = time.AfterFunc(h.grace, h.recovered)
-		}
-		h.timer.Reset(h.grace)
+		h.overIn(h.grace)
 	}
 	h.mu.Unlock()
 	h.log.Log(context.Background(), level, "Kafka consumer in trouble, it goes on trying", "error", err)
+}
+
+// overIn has the trouble be over after a time, unless there is more of it.
+func (h *health) overIn(d time.Duration) {
+	if h.timer == nil {
+		h.timer = time.AfterFunc(d, h.over)
+	}
+	h.timer.Reset(d)
+	h.due = time.Now().Add(d)
+}
+
+// over notes that trouble is over.
+func (h *health) over() {
+	h.mu.Lock()
+	was := !time.Now().Before(h.due) && h.bad.Swap(false) // else there was more of it just now
+	if was {
+		clear(h.failing)
+	}
+	h.mu.Unlock()
+	if was {
+		h.log.Info("Kafka consumer reads again")
+	}
 }
 
 // well notes that a part works.
@@ -60,50 +85,35 @@ func (h *health) well(p part) {
 		return
 	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	before := len(h.failing)
 	delete(h.failing, p)
 	maps.DeleteFunc(h.failing, func(_ part, over bool) bool { return over })
-	last := before > 0 && len(h.failing) == 0
-	if last {
-		h.rest()
-	}
-	h.mu.Unlock()
-	if last {
-		h.again()
+	if before > 0 && len(h.failing) == 0 {
+		h.overIn(calm)
 	}
 }
 
-// committed notes that offsets are committed again. That says nothing of the connection that reads, which may only be about
-// to find out: it is over when something has been read, too, or nothing has been heard for long.
+// committed notes that offsets are committed again. That says nothing of the connection that reads: it is over when
+// something has been read, too, or nothing has been heard for long.
 func (h *health) committed() {
 	if !h.bad.Load() {
 		return
 	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if _, failing := h.failing[part{}]; failing {
 		h.failing[part{}] = true
 	}
-	h.mu.Unlock()
 }
 
-// recovered notes that everything does: there is a new session, or nothing has been heard for long.
+// recovered notes that everything does: there is a new session.
 func (h *health) recovered() {
 	h.mu.Lock()
-	was := len(h.failing) > 0
-	clear(h.failing)
-	h.rest()
-	h.mu.Unlock()
-	if was {
-		h.again()
-	}
-}
-
-func (h *health) again() { h.log.Info("Kafka consumer reads again") }
-
-func (h *health) rest() {
-	h.bad.Store(false)
-	if h.timer != nil {
-		h.timer.Stop()
+	defer h.mu.Unlock()
+	if len(h.failing) > 0 {
+		clear(h.failing)
+		h.overIn(calm)
 	}
 }
 
@@ -113,7 +123,10 @@ func (h *health) end() {
 	defer h.mu.Unlock()
 	h.ended = true
 	clear(h.failing)
-	h.rest()
+	h.bad.Store(false)
+	if h.timer != nil {
+		h.timer.Stop()
+	}
 }
 
 // partOf is what an error of the client is about.

@@ -51,7 +51,7 @@ func testNotes(t *testing.T, seed uint64) {
 		}
 		c := newClaim(t.Context(), conf, nobody{}, nil, "topic", 0, offset)
 		if rnd.IntN(4) == 0 {
-			c.listing = rnd.IntN(40)
+			c.listing = rnd.UintN(40)
 		}
 		for _, at := range log {
 			if at >= offset {

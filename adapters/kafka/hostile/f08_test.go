@@ -2,7 +2,6 @@ package hostile_test
 
 import (
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 )
@@ -21,7 +20,7 @@ func TestHalfOpen(t *testing.T) {
 			for round := range rounds {
 				publish(t, &r.books, r.pub, r.in, notes(fmt.Sprint("before-", round), 100, 20)...)
 				n += 100
-				until(t, time.Minute, "all is well", func() bool { return r.effects.Load() == int64(n) })
+				until(t, time.Minute, "all is well", func() bool { return r.effects.Load() == int64(n) && w.calm() })
 				before := len(w.log.all())
 				heal := w.fault("timeout", map[string]any{"timeout": 0}, streams...)
 				defer heal()
@@ -41,7 +40,7 @@ func TestHalfOpen(t *testing.T) {
 				<-sent
 				until(t, time.Minute, "all is well again", func() bool { return r.effects.Load() == int64(n) })
 				t.Logf("noticed after %v, well %v after the end", noticed, time.Since(healed))
-				until(t, time.Minute, "that is logged", func() bool { ls := w.log.all(); return ls[len(ls)-1].level == slog.LevelInfo })
+				until(t, time.Minute, "that is logged", w.calm)
 				w.twoLines(before)
 			}
 			r.close(seed, n)

@@ -108,6 +108,12 @@ func (w *wire) inPairs() bool {
 	return began == ended && began+ended+lost == len(ls)
 }
 
+// calm reports whether the log knows of no trouble that is not over.
+func (w *wire) calm() bool {
+	ls := w.log.all()
+	return len(ls) == 0 || ls[len(ls)-1].level == slog.LevelInfo
+}
+
 // twoLines fails the test unless the log has, behind its first lines, one that trouble began and one that it
 // ended.
 func (w *wire) twoLines(before int) {
