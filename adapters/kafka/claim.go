@@ -155,7 +155,7 @@ func (c *claim) Context() context.Context { return c.ctx }
 // Topic is documented at adapters.Claim.
 func (c *claim) Topic() string { return c.topic }
 
-func (c *claim) part() part { return part{c.topic, c.partition} }
+func (c *claim) part() part { return part{topic: c.topic, partition: c.partition} }
 
 // Partition is which of the topic's partitions the claim is.
 func (c *claim) Partition() int32 { return c.partition }
@@ -259,6 +259,9 @@ func (c *claim) pop() (m *sarama.ConsumerMessage, size int) {
 	m = c.queue[c.head]
 	c.queue[c.head] = nil
 	c.head++
+	if c.head == len(c.queue) {
+		c.queue, c.head = c.queue[:0], 0
+	}
 	size = sizeOf(m)
 	c.waiting -= size
 	return m, size
@@ -266,12 +269,9 @@ func (c *claim) pop() (m *sarama.ConsumerMessage, size int) {
 
 // leaveOut drops what is next and finished already.
 func (c *claim) leaveOut() {
-	was := c.head
 	for c.head < len(c.queue) && c.past.has(c.queue[c.head].Offset) {
 		m, _ := c.pop()
 		c.progress.skip(m.Offset + 1)
-	}
-	if c.head > was {
 		c.roomy()
 	}
 }

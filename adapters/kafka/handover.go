@@ -145,9 +145,12 @@ func (c *claim) heed(metadata string) {
 
 // noteFor is what to say of what is behind a finished prefix, which ends before record number base and before offset.
 func (c *claim) noteFor(base uint64, offset int64) (n note) {
-	if c.stage == leaving {
+	switch c.stage {
+	case arrived: // it commits nothing yet; a follower's never does
+		return note{}
+	case leaving:
 		n = c.left(base, offset)
-	} else {
+	case inherited, owned:
 		n = note{uint64(c.conf.Window), new(big.Int)} //nolint:gosec // It is positive.
 		if c.doubtful > base {
 			n.out = max(n.out, c.doubtful-base)

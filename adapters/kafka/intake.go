@@ -121,9 +121,6 @@ func (c *claim) full() bool {
 
 // roomy has the intake go on once half of what may wait has gone out.
 func (c *claim) roomy() {
-	if c.head == len(c.queue) {
-		c.queue, c.head = c.queue[:0], 0
-	}
 	if len(c.queue)-c.head > c.conf.Window/4 || c.waiting > c.conf.WindowBytes/4 {
 		return
 	}

@@ -40,24 +40,27 @@ func testNotes(t *testing.T, seed uint64) {
 	for at := int64(rnd.IntN(100)); len(log) < 200; at += 1 + int64(rnd.IntN(3)*rnd.IntN(2)) {
 		log = append(log, at)
 	}
+	last := refusal{from: log[len(log)-1] + 1, end: log[len(log)-1] + 6} // cannot be read, and is one record
+	log = append(log, last.from)
 	var (
 		offset, metadata = log[0], ""
 		shown, done      = map[int64]bool{}, map[int64]bool{}
 		conf             = &SubscriberConfig{Window: 16 + rnd.IntN(64), WindowBytes: 1 << 20, DrainTimeout: time.Minute}
 	)
-	for owner := 0; offset <= log[len(log)-1]; owner++ {
+	for owner := 0; offset < last.end; owner++ {
 		if owner > 10_000 {
-			t.Fatalf("after %d owners offset %d is committed, of %d", owner, offset, log[len(log)-1])
+			t.Fatalf("after %d owners offset %d is committed, of %d", owner, offset, last.end)
 		}
 		c := newClaim(t.Context(), conf, nobody{}, nil, "topic", 0, offset)
 		if rnd.IntN(4) == 0 {
 			c.listing = rnd.UintN(40)
 		}
 		for _, at := range log {
-			if at >= offset {
+			if at >= offset && at < last.from {
 				c.queue = append(c.queue, &sarama.ConsumerMessage{Offset: at})
 			}
 		}
+		c.refused = new(last)
 		covered, _ := readNote(metadata)
 		out := islands{offset, covered.done} // what this owner is to leave out
 		c.heed(metadata)
@@ -91,7 +94,7 @@ func testNotes(t *testing.T, seed uint64) {
 				ds, _ := c.take(1 + rnd.IntN(20))
 				for i := range ds {
 					at, again := ds[i].msg.Offset, ds[i].rec.Redelivered()
-					if out.has(at) {
+					if out.has(at) && (at != last.from || !again) {
 						t.Fatalf("owner %d gets %d, and an owner before has said that it is finished", owner, at)
 					}
 					if shown[at] && !again {
@@ -142,6 +145,81 @@ func testNotes(t *testing.T, seed uint64) {
 			t.Errorf("offset %d is lost", at)
 		}
 	}
+}
+
+// A note is read as it was written; what others write in its place says nothing, and what cannot be read the most it could:
+// whatever was delivered is marked, and nothing is left out. Breaks if a note is believed that is not whole.
+func TestReadNote(t *testing.T) {
+	const window = 16
+	for metadata, want := range map[string]struct {
+		out  uint64
+		done string
+	}{
+		"": {}, "someone else's": {}, " leat-out:3": {},
+		"leat-out:3": {out: 3}, "leat-out:3 done:Ag": {out: 3, done: "10"}, "leat-out:0 done:AQA": {done: "100000000"},
+		"leat-out:": {out: window}, "leat-out:-1": {out: window}, "leat-out:3 ": {out: window}, "leat-out:99999999999999": {out: window},
+		"leat-out:3 done:A": {out: window}, "leat-out:3 done:Ag==": {out: window}, "leat-out:3 done:?": {out: window}, "leat-out: done:Ag": {out: window},
+		"leat-out:3 done:": {out: 3, done: "0"},
+	} {
+		c := newClaim(t.Context(), &SubscriberConfig{Window: window}, nobody{}, nil, "topic", 0, 7)
+		c.heed(metadata)
+		done := ""
+		if c.past.bits != nil {
+			done = c.past.bits.Text(2)
+		}
+		if c.doubtful != want.out || done != want.done || done != "" && c.past.from != 7 {
+			t.Errorf("%q: %d may have been delivered, %q is finished; want %d, %q", metadata, c.doubtful, done, want.out, want.done)
+		}
+		if n, ok := readNote(metadata); ok && strings.HasPrefix(metadata, noteOut) && done != "0" && n.String() != metadata {
+			t.Errorf("%q is written as %q", metadata, n)
+		}
+	}
+}
+
+// Whoever moves a group's offsets, be it to where they are, has it all again. Breaks if what was finished is remembered.
+func TestMovedOffsets(t *testing.T) {
+	c := newCrowd(t, kafkatest.Shared(t).Addr(), 1)
+	c.publish(ids("m", 6)...)
+	work := func(_ adapters.Claim, _ []*adapters.Record) bool { return false }
+	c.is(c.own(6, func(x adapters.Claim, rs []*adapters.Record) bool {
+		x.Finish([]*adapters.Record{rs[0], rs[2], rs[4], rs[5]})
+		return false
+	}), ids("m", 6)...)
+	c.is(c.own(2, work), "m-1", "m-3")
+	c.moveTo(1)
+	c.is(c.own(5, work), ids("m", 6)[1:]...)
+	c.moveTo(0)
+	c.is(c.own(6, work), ids("m", 6)...)
+}
+
+// moveTo moves the group's offset, which nobody is in.
+func (c *crowd) moveTo(offset int64) {
+	c.t.Helper()
+	s := sarama.NewConfig()
+	s.Version = sarama.V3_0_0_0
+	client, err := sarama.NewClient([]string{c.addr}, s)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	c.until("the offset is moved", func() bool { // a named member is in the group until its session is over
+		admin, err := sarama.NewClusterAdminFromClient(client)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if _, err = admin.RemoveMemberFromConsumerGroup(c.topic, []string{"x"}); err != nil {
+			c.t.Fatal(err)
+		}
+		broker, err := client.Coordinator(c.topic)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		req := sarama.NewOffsetCommitRequest(s, c.topic)
+		req.ConsumerGroupGeneration = -1
+		req.AddBlockWithLeaderEpoch(c.topic, 0, offset, -1, 0, "")
+		resp, err := broker.CommitOffset(req)
+		return err == nil && resp.Errors[c.topic][0] == sarama.ErrNoError
+	})
 }
 
 // nobody owns a claim that belongs to no member.
