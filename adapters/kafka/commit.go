@@ -89,12 +89,7 @@ func (m *member) commit(claims ...*claim) error {
 	if err != nil {
 		return fmt.Errorf("committing offsets: finding the coordinator: %w", err)
 	}
-	// The client says nothing while it waits for an answer.
-	late := time.AfterFunc(m.conf.Cluster.ReadTimeout, func() {
-		m.health.trouble(part{}, fmt.Errorf("committing offsets: no answer from %s for %v", broker.Addr(), m.conf.Cluster.ReadTimeout))
-	})
 	resp, err := broker.CommitOffset(req)
-	late.Stop()
 	if err != nil {
 		_ = broker.Close()
 		_ = m.desk.RefreshCoordinator(m.conf.Group)

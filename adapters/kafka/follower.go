@@ -52,12 +52,13 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.conf.Cluster.connect(ctx, sc)
+	h := newHealth(s.conf.Cluster.Logger, &s.conf.Cluster)
+	client, err := s.conf.Cluster.connect(ctx, h.watch(sc, "reading"))
 	if err != nil {
 		return nil, err
 	}
 	f := &follower{
-		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, health: newHealth(s.conf.Cluster.Logger, &s.conf.Cluster), own: own, topics: topics,
+		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, health: h, own: own, topics: topics,
 		ctx: context.WithoutCancel(ctx), stopping: make(chan struct{}), done: make(chan struct{}), caughtUp: caughtUp,
 		claims: map[*claim]*followed{}, known: map[string]map[int32]bool{},
 	}
@@ -72,6 +73,7 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 		_ = client.Close()
 		return nil, err
 	}
+	h.begin()
 	f.behind.Store(1) // until every partition is known
 	for _, t := range topics {
 		f.known[t] = map[int32]bool{}

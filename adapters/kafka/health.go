@@ -2,19 +2,25 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
+	"golang.org/x/net/proxy"
 )
 
-// A part of a reader: a partition, or, the zero value, its membership of the group.
+// A part of a reader: a partition; a connection; or, the zero value, its membership of the group.
 type part struct {
 	topic     string
 	partition int32
+	broker    string // its address, and whose connection
 }
 
 // A health is whether a reader is in trouble. It is logged as trouble begins and as the last of it ends: a
@@ -30,7 +36,7 @@ type health struct {
 	failing map[part]bool // true: it works again, and is over with whatever works next
 	timer   *time.Timer
 	due     time.Time // when it ends the trouble
-	ended   bool
+	on      bool      // between begin and end; else nobody goes on trying
 }
 
 // calm is how long all has been well when trouble is over: longer than the default CommitInterval, so that something is
@@ -45,10 +51,10 @@ func newHealth(log *slog.Logger, c *Cluster) *health {
 func (h *health) trouble(p part, err error) {
 	h.mu.Lock()
 	level := slog.LevelDebug
-	if !h.bad.Load() {
-		level = slog.LevelWarn
-	}
-	if !h.ended {
+	if h.on {
+		if !h.bad.Load() {
+			level = slog.LevelWarn
+		}
 		h.failing[p] = false
 		h.bad.Store(true)
 		h.overIn(h.grace)
@@ -88,7 +94,9 @@ func (h *health) well(p part) {
 	defer h.mu.Unlock()
 	before := len(h.failing)
 	delete(h.failing, p)
-	maps.DeleteFunc(h.failing, func(_ part, over bool) bool { return over })
+	if p.broker == "" { // an answer to anything says nothing of the rest
+		maps.DeleteFunc(h.failing, func(_ part, over bool) bool { return over })
+	}
 	if before > 0 && len(h.failing) == 0 {
 		h.overIn(calm)
 	}
@@ -117,11 +125,18 @@ func (h *health) recovered() {
 	}
 }
 
+// begin is for a reader that has connected.
+func (h *health) begin() {
+	h.mu.Lock()
+	h.on = true
+	h.mu.Unlock()
+}
+
 // end is for a reader that ends.
 func (h *health) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ended = true
+	h.on = false
 	clear(h.failing)
 	h.bad.Store(false)
 	if h.timer != nil {
@@ -130,4 +145,47 @@ func (h *health) end() {
 }
 
 // partOf is what an error of the client is about.
-func partOf(e *sarama.ConsumerError) part { return part{e.Topic, e.Partition} }
+func partOf(e *sarama.ConsumerError) part { return part{topic: e.Topic, partition: e.Partition} }
+
+// watch gives the settings of a client whose trouble begins when a broker does not answer in time. The client tells that
+// only once it has tried again and again, one thing waiting for the other, which may take longer than a session.
+func (h *health) watch(s *sarama.Config, what string) *sarama.Config {
+	c := *s
+	c.Net.Proxy.Dialer = watcher{s.Net.Proxy.Dialer, h, what}
+	return &c
+}
+
+// A watcher makes connections that are watched.
+type watcher struct {
+	dialer proxy.Dialer
+	health *health
+	what   string // they are for
+}
+
+// Dial makes a connection.
+func (w watcher) Dial(network, address string) (net.Conn, error) {
+	conn, err := w.dialer.Dial(network, address)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // It is the dialer.
+	}
+	return &watched{conn, w.health, part{broker: w.what + ", " + address}}, nil
+}
+
+type watched struct {
+	net.Conn
+
+	health *health
+	broker part
+}
+
+// Read reads. The client reads only when it waits for an answer.
+func (c *watched) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.health.well(c.broker)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.health.trouble(c.broker, fmt.Errorf("%s: no answer: %w", c.broker.broker, err))
+	}
+	return n, err //nolint:wrapcheck // It is the connection.
+}

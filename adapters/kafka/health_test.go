@@ -1,45 +1,33 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/IBM/sarama"
 )
 
 var errTrouble = errors.New("trouble")
 
-// A book is what was logged.
-type book struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func troubled() (*health, *book) {
-	var log book
+func troubled() (*health, *syncBuffer) {
+	var log syncBuffer
 	c := Cluster{DialTimeout: time.Second, ReadTimeout: time.Second}
-	return newHealth(slog.New(slog.NewTextHandler(&log, nil)), &c), &log
+	h := newHealth(slog.New(slog.NewTextHandler(&log, nil)), &c)
+	h.begin()
+	return h, &log
 }
 
 // A line that trouble began and one that it ended, whoever notices: when the connection that commits is well again, the one
 // that reads may be about to find out, or the other way round. Breaks if that is two troubles.
 func TestOneTroubleOfTwoConnections(t *testing.T) {
-	orders := part{"orders", 0}
+	orders, desk := part{topic: "orders"}, part{broker: "desk"}
 	for name, c := range map[string]struct{ first, then func(h *health) }{
 		"reading finds out later": {
 			func(h *health) {
@@ -68,6 +56,17 @@ func TestOneTroubleOfTwoConnections(t *testing.T) {
 			},
 			func(h *health) { h.recovered() },
 		},
+		"a connection answers, another does not": {
+			func(h *health) {
+				h.trouble(desk, errTrouble)
+				h.trouble(part{}, errTrouble)
+				h.committed()
+				h.well(desk)
+				time.Sleep(calm)
+				h.trouble(orders, errTrouble)
+			},
+			func(h *health) { h.well(orders) },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // its time is virtual
@@ -81,6 +80,7 @@ func TestOneTroubleOfTwoConnections(t *testing.T) {
 					}
 				}
 				c.first(h)
+				h.over() // as if its time had been up just before
 				is("in trouble", 1)
 				c.then(h)
 				time.Sleep(calm - time.Millisecond)
@@ -110,4 +110,41 @@ func TestSilentTroubleIsOver(t *testing.T) {
 			t.Errorf("after %v:\n%s", h.grace, log)
 		}
 	})
+}
+
+// An answer that does not come is trouble as soon as ReadTimeout is over, whatever the client does then, and whoever it is
+// for; before a reader has begun, that is for the caller alone. Breaks if only the client's errors are.
+func TestNoAnswerIsTrouble(t *testing.T) {
+	h, log := troubled()
+	h.end()
+	defer h.end()
+	near, far := net.Pipe()
+	defer func() { _ = far.Close() }()
+	s := sarama.NewConfig()
+	s.Net.Proxy.Dialer = dialer{func(context.Context, string, string) (net.Conn, error) { return near, nil }, time.Minute}
+	conn, err := h.watch(s, "reading").Net.Proxy.Dialer.Dial("tcp", "broker:9092")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	late := func() {
+		_ = conn.SetReadDeadline(time.Now())
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("reading %d bytes: %v", n, err)
+		}
+	}
+	late()
+	if log.String() != "" {
+		t.Errorf("before it has begun: %s", log)
+	}
+	h.begin()
+	late()
+	if !strings.Contains(log.String(), "reading, broker:9092: no answer") {
+		t.Errorf("the log says %q", log)
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	go func() { _, _ = far.Write([]byte{1}) }()
+	if n, err := conn.Read(make([]byte, 1)); n != 1 || err != nil || len(h.failing) != 0 {
+		t.Errorf("an answer: %d bytes, %v; still failing: %v", n, err, h.failing)
+	}
 }

@@ -59,11 +59,13 @@ func newMember(ctx context.Context, conf *SubscriberConfig, t *tally) (*member, 
 	if err != nil {
 		return nil, err
 	}
-	client, err := conf.Cluster.connect(ctx, sc)
+	log := conf.Cluster.Logger.With("group", conf.Group)
+	h := newHealth(log, &conf.Cluster)
+	client, err := conf.Cluster.connect(ctx, h.watch(sc, "reading"))
 	if err != nil {
 		return nil, err
 	}
-	desk, err := conf.Cluster.connect(ctx, sc)
+	desk, err := conf.Cluster.connect(ctx, h.watch(sc, "committing"))
 	if err != nil {
 		_ = client.Close()
 		return nil, err
@@ -73,16 +75,16 @@ func newMember(ctx context.Context, conf *SubscriberConfig, t *tally) (*member, 
 		_ = errors.Join(client.Close(), desk.Close())
 		return nil, fmt.Errorf("consumer group %q: %w", conf.Group, err)
 	}
-	log := conf.Cluster.Logger.With("group", conf.Group)
 	return &member{
 		conf: conf, client: client, desk: desk, group: group, tally: t, ctx: context.WithoutCancel(ctx),
-		log: log, health: newHealth(log, &conf.Cluster),
+		log: log, health: h,
 		kick: make(chan struct{}, 1), stopping: make(chan struct{}), done: make(chan struct{}), reads: map[string]*reading{}, claims: map[*claim]struct{}{},
 	}, nil
 }
 
 // run is in the group until stop, and comes back to it after every failure.
 func (m *member) run() {
+	m.health.begin()
 	var all sync.WaitGroup
 	ended := make(chan struct{})
 	all.Go(m.errors)

@@ -83,7 +83,7 @@ func (m *member) orphans() ([]string, error) {
 		if err != nil {
 			return nil, err //nolint:wrapcheck // As above.
 		}
-		if slices.ContainsFunc(partitions, func(p int32) bool { return !had[part{t, p}] }) {
+		if slices.ContainsFunc(partitions, func(p int32) bool { return !had[part{topic: t, partition: p}] }) {
 			orphans = append(orphans, t)
 		}
 	}
@@ -109,7 +109,7 @@ func holders(g *sarama.GroupDescription) (map[part]bool, error) {
 		if has != nil {
 			for t, ps := range has.Topics {
 				for _, p := range ps {
-					had[part{t, p}] = true
+					had[part{topic: t, partition: p}] = true
 				}
 			}
 		}
@@ -118,7 +118,7 @@ func holders(g *sarama.GroupDescription) (map[part]bool, error) {
 		}
 		for _, o := range joined.OwnedPartitions {
 			for _, p := range o.Partitions {
-				had[part{o.Topic, p}] = true
+				had[part{topic: o.Topic, partition: p}] = true
 			}
 		}
 	}
