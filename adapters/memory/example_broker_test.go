@@ -38,23 +38,27 @@ func Example() {
 func ExampleBroker_Subscriber() {
 	broker := &memory.Broker{Order: adapters.Ordered}
 	defer broker.Close()
-	for _, group := range []string{"billing", "shipping"} {
-		orders, err := broker.Subscriber(group).Subscribe(context.Background(), "orders")
-		if err != nil {
+	groups := []string{"billing", "shipping"}
+	orders := make([]<-chan *message.Message, len(groups))
+	for i, group := range groups {
+		var err error
+		if orders[i], err = broker.Subscriber(group).Subscribe(context.Background(), "orders"); err != nil {
 			fmt.Println(err)
 			return
 		}
-		if err := broker.Publisher().Publish("orders", message.NewMessage("for "+group, nil)); err != nil {
-			fmt.Println(err)
-			return
-		}
-		m := <-orders
-		fmt.Println(group, "got the order", m.UUID)
+	}
+	if err := broker.Publisher().Publish("orders", message.NewMessage("1", nil)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i, group := range groups {
+		m := <-orders[i]
+		fmt.Println(group, "got order", m.UUID)
 		m.Ack()
 	}
 	// Output:
-	// billing got the order for billing
-	// shipping got the order for billing
+	// billing got order 1
+	// shipping got order 1
 }
 
 // A nacked message comes again, before what follows it.
