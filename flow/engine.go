@@ -183,17 +183,21 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 	if len(lanes) > 1 && c.Order() != adapters.Unordered {
 		places = seats.New(len(lanes))
 	}
+	d := newDealer(lanes, places)
 	ended := make(chan struct{}, len(lanes))
 	for i := range lanes {
 		l := h.lane(c, ins, c.Order())
 		l.seats = places
+		if len(lanes) > 1 {
+			l.dealer = d
+		}
 		lanes[i] = l
 		go func() {
 			l.run(c.Context())
 			ended <- struct{}{}
 		}()
 	}
-	h.deal(c, lanes, places, steps)
+	h.deal(c, d, steps)
 	patient := h.isPatient()
 	for _, l := range lanes {
 		l.close(patient)
@@ -219,9 +223,8 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 }
 
 // deal is the reader's loop.
-func (h *Handle) deal(c adapters.Claim, lanes []*lane, places *seats.Lanes, steps []string) {
+func (h *Handle) deal(c adapters.Claim, d *dealer, steps []string) {
 	buf := make([]*adapters.Record, 0, runLength)
-	d := dealer{lanes: lanes, places: places, shares: make([][]*adapters.Record, len(lanes))}
 	for h.wait(h.intake, steps) {
 		run, err := c.Next(buf[:0])
 		if len(run) > 0 && !h.wait(h.intake, steps) { // paused meanwhile, and then stopped
@@ -233,56 +236,8 @@ func (h *Handle) deal(c adapters.Claim, lanes []*lane, places *seats.Lanes, step
 		if err != nil {
 			return // the claim has ended, which is no trouble of the flow's: of the subscription's, Claim tells
 		}
+		d.await()
 	}
-}
-
-// A dealer deals runs of records to lanes.
-type dealer struct {
-	lanes  []*lane
-	places *seats.Lanes // nil: the lanes take turns
-	turn   int
-
-	keys   []string // of the run
-	at     []int    // the lanes of its records
-	shares [][]*adapters.Record
-}
-
-func (d *dealer) deal(run []*adapters.Record) {
-	if len(run) == 0 {
-		return
-	}
-	if len(d.lanes) == 1 {
-		d.lanes[0].push(run...)
-		return
-	}
-	d.place(run)
-	for i, r := range run {
-		d.shares[d.at[i]] = append(d.shares[d.at[i]], r)
-	}
-	for i, s := range d.shares {
-		if len(s) > 0 {
-			d.lanes[i].push(s...)
-			clear(s)
-			d.shares[i] = s[:0]
-		}
-	}
-}
-
-// place finds the lane of each record in a run.
-func (d *dealer) place(run []*adapters.Record) {
-	d.at, d.keys = d.at[:0], d.keys[:0]
-	if d.places == nil {
-		for range run {
-			d.turn++
-			d.at = append(d.at, d.turn%len(d.lanes))
-		}
-		return
-	}
-	for _, r := range run {
-		d.keys = append(d.keys, r.Key)
-	}
-	d.at = d.places.TakeEach(d.at, d.keys...)
-	clear(d.keys)
 }
 
 // workersThatWait is how many messages are worked on at once where blocks do more than compute.

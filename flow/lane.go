@@ -16,12 +16,13 @@ import (
 // for a retry or for its publish, is a state here and not a stack frame: it holds no worker, and of the
 // other messages only those of its key.
 type lane struct {
-	h     *Handle
-	claim adapters.Claim // nil: a clock's
-	ins   []*inlet
-	order adapters.Order
-	seats *seats.Lanes                 // of the claim, if it has several lanes and keeps the order of keys
-	ended func(key string, clean bool) // a clock's
+	h      *Handle
+	claim  adapters.Claim // nil: a clock's
+	ins    []*inlet
+	order  adapters.Order
+	dealer *dealer                      // nil: there is one lane
+	seats  *seats.Lanes                 // of the claim, if it has several lanes and keeps the order of keys
+	ended  func(key string, clean bool) // a clock's
 
 	mu      sync.Mutex
 	inbox   []*adapters.Record
@@ -139,17 +140,7 @@ func (l *lane) run(ctx context.Context) {
 		default:
 		}
 		went := l.proceed()
-		for _, r := range inbox {
-			l.take(r)
-			for l.urgent || len(l.sends) >= l.h.together || max(len(l.finished), len(l.computed)) >= flushAt {
-				l.flush()
-				l.proceed()
-			}
-			if len(l.waiting) > 0 {
-				l.due()
-			}
-		}
-		clear(inbox)
+		l.takeAll(inbox)
 		clear(l.refused)
 		l.due()
 		if impatient {
@@ -164,6 +155,28 @@ func (l *lane) run(ctx context.Context) {
 		}
 		l.sleep(timer)
 	}
+}
+
+// takeAll begins with records, and tells the dealer what that took.
+func (l *lane) takeAll(rs []*adapters.Record) {
+	if len(rs) == 0 {
+		return
+	}
+	began := time.Now()
+	for _, r := range rs {
+		l.take(r)
+		for l.urgent || len(l.sends) >= l.h.together || max(len(l.finished), len(l.computed)) >= flushAt {
+			l.flush()
+			l.proceed()
+		}
+		if len(l.waiting) > 0 {
+			l.due()
+		}
+	}
+	if l.dealer != nil {
+		l.dealer.through(len(rs), time.Since(began))
+	}
+	clear(rs)
 }
 
 // proceed goes on with the works and flights whose sends are through, and reports whether there were any.

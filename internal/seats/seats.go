@@ -13,16 +13,21 @@ import (
 type Lanes struct {
 	mu   sync.Mutex
 	keys map[string]*seat
+	many int   // so many keys make it worth looking for those that left
 	load []int // messages on each lane
 	idle []int // lanes that had none when they were noted, each once
 	free []bool
 }
 
+// A seat is where a key is, or was, if it has no message: most keys come back, and find theirs made.
 type seat struct{ lane, n int }
+
+// fewKeys is how many seats are kept whoever sits on them.
+const fewKeys = 1024
 
 // New gives n lanes.
 func New(n int) *Lanes {
-	l := &Lanes{keys: map[string]*seat{}, load: make([]int, n), idle: make([]int, n), free: make([]bool, n)}
+	l := &Lanes{keys: map[string]*seat{}, many: fewKeys, load: make([]int, n), idle: make([]int, n), free: make([]bool, n)}
 	for i := range l.idle {
 		l.idle[i], l.free[i] = n-1-i, true
 	}
@@ -33,28 +38,62 @@ func New(n int) *Lanes {
 func (l *Lanes) Take(key string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.take(key)
+	s := l.seat(key)
+	if s.n == 0 {
+		s.lane = l.quiet()
+	}
+	return l.sit(s)
 }
 
-// TakeEach appends to lanes what Take gives for each key.
-func (l *Lanes) TakeEach(lanes []int, keys ...string) []int {
+// TakeEach appends to lanes what Take gives for each key, but that keys without a lane share one until it has got so
+// many messages together.
+func (l *Lanes) TakeEach(lanes []int, together int, keys ...string) []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	lane, n := 0, together
 	for _, key := range keys {
-		lanes = append(lanes, l.take(key))
+		s := l.seat(key)
+		if s.n == 0 {
+			if n >= together {
+				lane, n = l.quiet(), 0
+			}
+			s.lane = lane
+		}
+		if s.lane == lane {
+			n++
+		}
+		lanes = append(lanes, l.sit(s))
 	}
 	return lanes
 }
 
-func (l *Lanes) take(key string) int {
+func (l *Lanes) seat(key string) *seat {
 	s := l.keys[key]
-	if s == nil {
-		s = &seat{lane: l.quiet()}
-		l.keys[key] = s
+	if s != nil {
+		return s
 	}
+	if len(l.keys) >= l.many {
+		l.clear()
+	}
+	s = &seat{}
+	l.keys[key] = s
+	return s
+}
+
+func (l *Lanes) sit(s *seat) int {
 	s.n++
 	l.load[s.lane]++
 	return s.lane
+}
+
+// clear forgets the keys that have no message.
+func (l *Lanes) clear() {
+	for key, s := range l.keys {
+		if s.n == 0 {
+			delete(l.keys, key)
+		}
+	}
+	l.many = max(2*len(l.keys), fewKeys)
 }
 
 func (l *Lanes) quiet() int {
@@ -78,15 +117,20 @@ func (l *Lanes) Leave(keys ...string) {
 	defer l.mu.Unlock()
 	for _, key := range keys {
 		s := l.keys[key]
-		if s == nil {
+		if s == nil || s.n == 0 {
 			continue
 		}
-		if s.n--; s.n == 0 {
-			delete(l.keys, key)
-		}
+		s.n--
 		l.load[s.lane]--
 		if l.load[s.lane] == 0 && !l.free[s.lane] {
 			l.idle, l.free[s.lane] = append(l.idle, s.lane), true
 		}
 	}
+}
+
+// Keys is how many keys have a seat, whoever sits on it.
+func (l *Lanes) Keys() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.keys)
 }

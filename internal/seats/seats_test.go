@@ -2,6 +2,7 @@ package seats_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -24,7 +25,7 @@ func TestEveryKeyHasItsOwn(t *testing.T) {
 	for i := range lanes * 15 {
 		more = append(more, strconv.Itoa(lanes+i))
 	}
-	at, on := l.TakeEach(nil, more...), map[int]int{}
+	at, on := l.TakeEach(nil, 1, more...), map[int]int{}
 	for i, lane := range at {
 		if l.Take(more[i]) != lane {
 			t.Errorf("key %s is on lane %d and on another", more[i], lane)
@@ -76,4 +77,36 @@ func TestAKeyStays(t *testing.T) {
 		t.Errorf("%d lanes of %d are used again", len(taken), lanes)
 	}
 	l.Leave("nobody") // is nothing
+}
+
+// Of one call, keys without a lane share one until it has as many messages as may be together; a key that has one
+// keeps it.
+func TestTogether(t *testing.T) {
+	l := seats.New(4)
+	has := l.Take("a")
+	at := l.TakeEach(nil, 2, "b", "a", "c", "d", "b", "e")
+	b, d := at[0], at[3]
+	if b == has || d == has || b == d {
+		t.Errorf("b, d and a are on lanes %d, %d and %d", b, d, has)
+	}
+	if want := []int{b, has, b, d, b, d}; !slices.Equal(at, want) {
+		t.Errorf("lanes %v, not %v", at, want)
+	}
+}
+
+// A seat that nobody sits on is not kept for ever. Breaks if a key that is through is never forgotten.
+func TestSeatsAreForgotten(t *testing.T) {
+	l := seats.New(4)
+	stays := l.Take("stays")
+	for i := range 100_000 {
+		key := strconv.Itoa(i)
+		l.Take(key)
+		l.Leave(key)
+	}
+	if n := l.Keys(); n > 2000 {
+		t.Errorf("%d keys are kept", n)
+	}
+	if l.Take("stays") != stays {
+		t.Error("the key that stays is on two lanes")
+	}
 }
