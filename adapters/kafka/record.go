@@ -143,6 +143,9 @@ func (d *delivery) decode(l *channel.Limits) {
 		r.ID = d.String()
 		return
 	}
+	if len(m.Headers) == ids { // nobody need look for others
+		r.Headers = channel.Fields(nil)
+	}
 	if len(id) == 0 {
 		r.ID, r.Key = d.String(), string(m.Key)
 		return

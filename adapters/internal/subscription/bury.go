@@ -45,7 +45,7 @@ func (w *worker) bury(f failure) bool {
 // send publishes once and waits for the result. It gives false when all ends before that is known.
 func (w *worker) send(o *adapters.Outgoing) (sent bool, err error) {
 	// The record's own deadline, if it has one, is no reason to keep its dead letter back.
-	ctx := &messageContext{Context: lazy.Context{Context: w.claim.Context()}, subscription: context.WithoutCancel(w.context(w.rec.Again))}
+	ctx := &messageContext{Context: lazy.Context{Context: w.claim.Context()}, subscription: context.WithoutCancel(w.context(w.rec, w.rec.Again))}
 	done := make(chan struct{})
 	o.Context, o.Err = ctx, nil
 	w.Publish.Send([]*adapters.Outgoing{o}, func(outs []*adapters.Outgoing) {

@@ -17,9 +17,9 @@ import (
 // A delivery is one claim on its way to the subscription's channel.
 type delivery struct {
 	Config
-	finisher
 
-	ctx    context.Context //nolint:containedctx // The subscription's.
+	claim  adapters.Claim
+	given  context.Context //nolint:containedctx // The subscription's.
 	values context.Context //nolint:containedctx // The same, without an end.
 	out    chan<- *message.Message
 
@@ -28,18 +28,11 @@ type delivery struct {
 	once   sync.Once
 	timer  *time.Timer // of Drain; nil: ownership was lost before
 
-	lanes   []*queue // of the keys that finisher.seats gives them; nil until needed
-	keyless *queue   // or all, where order wants one
-	pool    *queue   // what has no order
-	broken  *queue   // what is no message
-	parked  []*adapters.Record
-	workers sync.WaitGroup
+	mail
+	loop loop
 
 	died, unpublished notice
 }
-
-// runLength is how many records are taken from a claim at once.
-const runLength = 256
 
 // buriers is how many dead letters of what is no message are published at once.
 const buriers = 16
@@ -50,28 +43,25 @@ const buriers = 16
 // one that Err has nothing against.
 func (c *Config) Deliver(ctx context.Context, claim adapters.Claim, out chan<- *message.Message) {
 	d := &delivery{
-		Config: c.withDefaults(), finisher: finisher{claim: claim}, ctx: ctx, values: context.WithoutCancel(ctx), out: out,
+		Config: c.withDefaults(), claim: claim, given: ctx, values: context.WithoutCancel(ctx), out: out,
 		ending: make(chan struct{}), forced: make(chan struct{}),
+		mail: newMail(),
 	}
 	if claim.Order() == adapters.KeyOrdered {
-		d.lanes, d.seats = make([]*queue, d.Lanes), seats.New(d.Lanes)
+		d.loop.lanes, d.loop.seats = make([]*line, d.Lanes), seats.New(d.Lanes)
 	}
 	unstop := context.AfterFunc(ctx, d.stop)
 	unlose := context.AfterFunc(claim.Context(), d.lose)
-	d.read()
-	d.stop()
-	for _, q := range append(d.lanes, d.keyless, d.pool, d.broken) {
-		if q != nil {
-			q.close()
-		}
-	}
-	d.workers.Wait()
+	var reading sync.WaitGroup
+	reading.Go(d.read)
+	d.run()
+	reading.Wait()
+	d.stop() // which may be under way
 	unstop()
 	unlose()
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	d.giveBack(adapters.Unseen(d.parked))
 }
 
 // stop has nothing more offered, and starts the time there is for the rest.
@@ -82,14 +72,18 @@ func (d *delivery) stop() {
 		}
 		close(d.ending)
 	})
+	d.nudge()
 }
 
 // lose has everything end.
-func (d *delivery) lose() { d.once.Do(func() { close(d.ending) }) }
+func (d *delivery) lose() {
+	d.once.Do(func() { close(d.ending) })
+	d.nudge()
+}
 
 // isEnding is true at once, though the functions above may be still to come.
 func (d *delivery) isEnding() bool {
-	if d.ctx.Err() != nil || d.claim.Context().Err() != nil {
+	if d.given.Err() != nil || d.claim.Context().Err() != nil {
 		return true
 	}
 	select {
@@ -100,81 +94,23 @@ func (d *delivery) isEnding() bool {
 	}
 }
 
-// read deals runs of records to the queues. What comes when all ends is dealt too: each lane gives back
-// what it has in order, after what it has in flight.
+// read hands runs of records to the loop, each when it has taken the one before: what lies in memory gets no better. What
+// comes when all ends is handed over too, to be given back in order, after what is in flight.
 func (d *delivery) read() {
-	buf := make([]*adapters.Record, 0, runLength)
+	run := make([]*adapters.Record, 0, runLength)
 	for {
-		run, err := d.claim.Next(buf[:0])
+		var err error
+		run, err = d.claim.Next(run[:0])
 		if err != nil {
 			d.stop()
 		}
-		var q *queue
-		from := 0
-		for i := range run {
-			if to := d.place(run[i]); to != q {
-				d.put(q, run[from:i])
-				q, from = to, i
-			}
-		}
-		d.put(q, run[from:])
-		clear(run)
-		if err != nil || d.isEnding() {
+		last := err != nil || d.isEnding()
+		d.hand(run, last)
+		if last {
 			return
 		}
+		<-d.thanks
 	}
-}
-
-// put adds records to a queue, or parks them if it is nil.
-func (d *delivery) put(q *queue, rs []*adapters.Record) {
-	switch {
-	case len(rs) == 0:
-	case q == nil:
-		d.park(rs)
-	default:
-		q.push(rs)
-	}
-}
-
-// place gives the queue that a record belongs to, nil if it is to be parked. It is asked once for each.
-func (d *delivery) place(r *adapters.Record) *queue {
-	switch {
-	case r.Err != nil:
-		if d.DeadLetter == "" {
-			return nil
-		}
-		return d.queue(&d.broken, buriers, true)
-	case d.isSeated(r):
-		return d.queue(&d.lanes[d.seats.Take(r.Key)], 1, false)
-	case d.lanes != nil && d.SpreadKeyless, d.claim.Order() == adapters.Unordered:
-		return d.queue(&d.pool, d.Lanes, true)
-	}
-	return d.queue(&d.keyless, 1, false)
-}
-
-func (d *delivery) queue(q **queue, limit int, shared bool) *queue {
-	if *q == nil {
-		*q = newQueue(limit, shared, d.work)
-	}
-	return *q
-}
-
-// work starts a worker.
-func (d *delivery) work(q *queue) {
-	w := &worker{delivery: d, q: q}
-	d.workers.Go(w.run)
-}
-
-// park keeps what is no message, unfinished, until the claim ends.
-func (d *delivery) park(rs []*adapters.Record) {
-	for _, r := range rs {
-		d.Log.Error("record is no message and there is no dead letter: it is parked, and nothing behind it is committed; set DeadLetter and MaxAttempts",
-			d.about(r, slog.String("error", channel.Reason(r.Err)))...)
-		if told := d.Events.Parked; told != nil {
-			told(d.claim, r)
-		}
-	}
-	d.parked = append(d.parked, rs...)
 }
 
 // giveBack returns records while they are still the claim's.

@@ -2,13 +2,13 @@
 // adapter comes to own it calls Deliver, and closes the channel when all have returned.
 //
 // How does a consumer use a Message Channel that hands over whole partitions, when all it knows is one
-// message with an Ack and a Nack? Through lanes: one goroutine for each share of the keys, each with at
-// most one message in flight.
+// message with an Ack and a Nack? By a loop that keeps a line of records for each lane, offers the first of a line while
+// none of it is in flight, and finds out by itself which are acknowledged.
 //
-//	claim ──Next──▶ reader ─┬─▶ lane 0 ──────▶ offer, wait ──Ack──▶ Finish
-//	                        ├─▶ lane 1            ▲       └─Nack──▶ pause, and again
-//	                        ├─▶ no key: one lane  └── the same record, a fresh message
-//	                        └─▶ no message ─────▶ dead letter, or parked
+//	claim ──Next──▶ reader ──run──▶ loop: a line for each lane of keys, one for no key, one for what is no message
+//	                                 ├─▶ offer ─▶ a reader's loop ─Ack─▶ looked at, with the next offer ─▶ Finish
+//	                                 └─▶ worker: not acknowledged yet, nacked (pause, and a fresh message), or no
+//	                                     message (dead letter) ─────────────────────▶ reports to the loop ─▶ Finish
 //
 // # Delivery
 //
@@ -21,8 +21,8 @@
 //
 // # Concurrency
 //
-// Goroutines start when they are first needed and end before Deliver returns; none starts for a message
-// once there are as many as have been needed at once. How many records wait in memory is bounded by the
-// claim's own window. Acknowledgements that coincide go to the claim together, and wait for no other:
-// TestFinishTogether.
+// The loop owns the lines; others leave it mail. A message costs no goroutine if it is acknowledged by the time the loop has
+// nothing more to offer, or within two milliseconds while what it offers is not taken: see TestNobodyTakes. Else
+// it has one until it is settled. All end before Deliver returns. How many records wait in memory is bounded by the claim's own
+// window. Acknowledgements that come together go to the claim together: TestFinishTogether.
 package subscription

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 )
@@ -177,8 +179,8 @@ func TestWorkers(t *testing.T) {
 				most = max(most, runtime.NumGoroutine()-before)
 				pass(short.Cap)
 			}
-			// Deliver, its lanes, and those that pause in a shared queue.
-			if most > 1+2*lanes {
+			// Deliver, its reader, and workers for what is in flight, and for what pauses in a shared line.
+			if most > 2+2*lanes {
 				t.Errorf("%v: %d goroutines for %d in flight", order, most, lanes)
 			}
 		})
@@ -195,5 +197,56 @@ func TestWindow(t *testing.T) {
 		ms := r.get(t, "a.2", "b.1")
 		ms[1].Ack()
 		r.next(t, "b.2")
+	})
+}
+
+// What becomes of messages is seen within two milliseconds though the loop has another to offer and nobody takes it.
+func TestNobodyTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver(t, Config{Backoff: short}, claimOf(adapters.KeyOrdered, rec("a.1", "b.1", "c.1", "d.1")...))
+		ms := map[string]*message.Message{}
+		for range 3 { // and nobody waits in between
+			m := <-r.out
+			ms[m.UUID] = m
+		}
+		ms["b.1"].Ack()
+		ms["c.1"].Nack()
+		pass(2 * patience)
+		r.claim.did(t, "b.1", "")
+		ms["a.1"].Ack()
+		r.claim.did(t, "b.1 a.1", "")
+		pass(short.Cap)
+		for _, m := range r.get(t, "d.1", "c.1") {
+			m.Ack()
+		}
+	})
+}
+
+// However many are in flight before them, those that are acknowledged are finished, in whatever order, as soon as there is
+// nothing to offer.
+func TestLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 8 * misses
+		var ids []string
+		for i := range n {
+			ids = append(ids, fmt.Sprint("k", i, ".1"))
+		}
+		r := deliver(t, Config{}, claimOf(adapters.KeyOrdered, rec(ids...)...))
+		var ms []*message.Message
+		for len(ms) < n {
+			ms = append(ms, <-r.out)
+			if i := len(ms) - 1; i%3 == 0 {
+				ms[i].Ack()
+			}
+		}
+		synctest.Wait()
+		for i, m := range ms {
+			if acked := m.Context().Err() != nil; acked != (i%3 == 0) {
+				t.Errorf("%s, number %d: settled is %v", m.UUID, i, acked)
+			}
+		}
+		if got := len(r.claim.finished); got != (n+2)/3 {
+			t.Errorf("%d are finished", got)
+		}
 	})
 }

@@ -62,6 +62,7 @@ type world struct {
 type state struct {
 	settled  bool // acknowledged or dead at least once, though it may have been too late
 	finished bool // for certain
+	late     bool // it was tried as ownership ended: it may come again, or not
 	nacks    int
 	dead     int
 }
@@ -172,7 +173,7 @@ func (w *world) open() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.states {
-		if !s.finished {
+		if !s.finished && !s.late {
 			n++
 		}
 	}
@@ -287,6 +288,7 @@ func (l *life) delivered(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.states[id]
+	s.late = false
 	if s.finished {
 		w.fault("%s came again after it was finished", id)
 	}
@@ -326,11 +328,14 @@ func (l *life) Finish(rs []*adapters.Record) {
 	}
 	l.w.mu.Unlock()
 	l.Claim.Finish(rs)
-	if l.Claim.Context().Err() != nil {
-		return // it may have been too late
-	}
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
+	if l.Claim.Context().Err() != nil {
+		for i := range rs {
+			l.w.states[rs[i].ID].late = true
+		}
+		return
+	}
 	for i := range rs {
 		l.w.states[rs[i].ID].finished = true
 	}

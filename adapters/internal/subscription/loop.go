@@ -1,0 +1,407 @@
+package subscription
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/seats"
+)
+
+// A loop is what one goroutine knows of a delivery. It offers messages, and sees by itself which of them are
+// acknowledged: most are, by the time it has offered another. For what takes longer, or is nacked, there are workers.
+type loop struct {
+	seats   *seats.Lanes // nil: no record is on the lane of its key
+	lanes   []*line      // of keys; nil until needed
+	keyless *line        // or all, where order wants one
+	pool    *line        // what has no order
+	broken  *line        // what is no message
+	parked  []*adapters.Record
+
+	ready  fifo[*line]  // those that may offer something
+	next   flight       // what is offered now
+	flying fifo[flight] // what was taken, and nobody waits for its acknowledgement
+	done   []*adapters.Record
+
+	workers int // that have not reported their end
+	waits   bool
+	last    bool // no run comes any more
+
+	round   uint8 // of ticks
+	ticking bool
+	ticker  *time.Timer
+
+	keys []string
+	at   []int
+}
+
+// A flight is a message that is offered.
+type flight struct {
+	rec   *adapters.Record
+	line  *line
+	msg   *message.Message // nil: it is none
+	ctx   *messageContext
+	round uint8
+}
+
+const (
+	// runLength is how many records are taken from a claim at once.
+	runLength = 256
+	// enough is how many lines that may offer something there are before another run is taken.
+	enough = 64
+	// together is how many records are finished at once at the latest.
+	together = 64
+	// misses is how many messages in flight are looked at that are not settled, before the others are left for later.
+	misses = 8
+	// patience is how long a message is in flight, twice as long at most, before it gets a worker while another is
+	// offered that nobody takes.
+	patience = time.Millisecond
+)
+
+// run is the loop. It ends when nothing is in flight any more, and nothing more comes.
+func (d *delivery) run() {
+	l := &d.loop
+	for {
+		select {
+		case <-d.news:
+			d.hear()
+		default:
+		}
+		if d.isEnding() {
+			if d.wind(); l.last && l.workers == 0 {
+				break
+			}
+			<-d.news
+			d.hear()
+			continue
+		}
+		if l.waits && l.ready.len() < enough {
+			d.takeRun()
+		}
+		if d.offer() || d.look() {
+			continue
+		}
+		d.finish()
+		d.sleep()
+	}
+	if l.ticker != nil {
+		l.ticker.Stop()
+	}
+	d.giveBack(adapters.Unseen(l.parked))
+}
+
+// offer offers the next message, and reports whether somebody waited for it.
+func (d *delivery) offer() bool {
+	l := &d.loop
+	if l.next.msg == nil && !d.prepare() {
+		return false
+	}
+	select {
+	case d.out <- l.next.msg:
+		d.taken()
+		return true
+	default:
+		return false
+	}
+}
+
+// prepare makes the next message, if there is one to offer. What is no message goes to a worker on the way.
+func (d *delivery) prepare() bool {
+	l := &d.loop
+	for l.ready.len() > 0 {
+		line := l.ready.pop()
+		line.ready = false
+		r := line.pop()
+		line.busy++
+		l.stir(line)
+		if r.Err != nil {
+			d.care(flight{rec: r, line: line})
+			continue
+		}
+		r.Unseen = true
+		ctx := d.context(r, r.Again)
+		l.next = flight{rec: r, line: line, msg: d.message(r, ctx), ctx: ctx}
+		return true
+	}
+	return false
+}
+
+// taken notes that the next message was taken.
+func (d *delivery) taken() {
+	l := &d.loop
+	f := l.next
+	l.next = flight{}
+	d.seen(f.rec, f.ctx)
+	f.round = l.round
+	l.flying.push(f)
+	if l.flying.len() > 1 { // what was taken before is settled by now, if it is soon
+		d.look()
+	}
+}
+
+// look settles what is acknowledged, from the oldest on, and reports whether there was any.
+func (d *delivery) look() bool {
+	fs := d.loop.flying.left()
+	n, left := 0, 0
+	for ; n < len(fs) && left < misses; n++ {
+		f := fs[n]
+		select {
+		case <-f.msg.Acked():
+			f.ctx.End(nil)
+			d.through(f.rec, f.line)
+			continue
+		default:
+		}
+		select {
+		case <-f.msg.Nacked():
+			d.care(f)
+			continue
+		default:
+		}
+		fs[left] = f
+		left++
+	}
+	if n == left {
+		return false
+	}
+	copy(fs[n-left:n], fs[:left])
+	d.loop.flying.drop(n - left)
+	return true
+}
+
+// through is the end of a record: it is to be finished.
+func (d *delivery) through(r *adapters.Record, on *line) {
+	l := &d.loop
+	if l.done = append(l.done, r); len(l.done) >= together {
+		d.finish()
+	}
+	on.busy--
+	l.stir(on)
+}
+
+// finish hands finished records to the claim, and frees their places on lanes.
+func (d *delivery) finish() {
+	l := &d.loop
+	if len(l.done) == 0 {
+		return
+	}
+	if d.claim.Context().Err() == nil {
+		d.claim.Finish(l.done)
+	}
+	l.keys = l.keys[:0]
+	for _, r := range l.done {
+		if l.isSeated(r) {
+			l.keys = append(l.keys, r.Key)
+		}
+	}
+	if len(l.keys) > 0 {
+		l.seats.Leave(l.keys...)
+	}
+	clear(l.keys)
+	clear(l.done)
+	l.done = l.done[:0]
+}
+
+// sleep waits until there is something to do.
+func (d *delivery) sleep() {
+	l := &d.loop
+	out := d.out
+	var acked, nacked <-chan struct{}
+	switch {
+	case l.next.msg != nil:
+		if l.flying.len() > 0 && !l.ticking {
+			d.arm()
+		}
+	case l.flying.len() == 1:
+		out = nil
+		acked, nacked = l.flying.left()[0].msg.Acked(), l.flying.left()[0].msg.Nacked()
+	default:
+		out = nil
+		d.careFor(l.flying.len())
+	}
+	select {
+	case out <- l.next.msg:
+		d.taken()
+	case <-d.news:
+		d.hear()
+	case <-acked:
+	case <-nacked:
+	}
+}
+
+// A line that may offer something is among the ready ones.
+func (l *loop) stir(on *line) {
+	if !on.ready && on.busy < on.limit && on.len() > 0 {
+		on.ready = true
+		l.ready.push(on)
+	}
+}
+
+// care gives what takes longer to a worker.
+func (d *delivery) care(f flight) {
+	d.loop.workers++
+	w := &worker{delivery: d, flight: f}
+	go w.run()
+}
+
+// careFor gives the oldest in flight workers.
+func (d *delivery) careFor(n int) {
+	fs := d.loop.flying.left()
+	for _, f := range fs[:n] {
+		d.care(f)
+	}
+	d.loop.flying.drop(n)
+}
+
+// arm has a tick come.
+func (d *delivery) arm() {
+	l := &d.loop
+	l.ticking = true
+	if l.ticker == nil {
+		l.ticker = time.AfterFunc(patience, d.mail.tick)
+		return
+	}
+	l.ticker.Reset(patience)
+}
+
+// tick gives workers to what was in flight at the tick before.
+func (d *delivery) tick() {
+	l := &d.loop
+	l.ticking = false
+	fs := l.flying.left()
+	n := 0
+	for n < len(fs) && fs[n].round != l.round {
+		n++
+	}
+	d.careFor(n)
+	l.round++
+}
+
+// hear opens the mail.
+func (d *delivery) hear() {
+	l := &d.loop
+	reports, run, tick := d.open()
+	l.waits = run
+	for i := range reports {
+		d.told(reports[i])
+	}
+	clear(reports)
+	if tick {
+		d.tick()
+	}
+}
+
+// told heeds the report of a worker.
+func (d *delivery) told(r report) {
+	l := &d.loop
+	switch r.what {
+	case pausing:
+		r.line.busy--
+		l.stir(r.line)
+	case paused: // there may be more than the limit until one of them is through
+		r.line.busy++
+	case finished:
+		l.workers--
+		d.through(r.rec, r.line)
+	case returned:
+		l.workers--
+		r.line.busy--
+		d.giveBack([]*adapters.Record{r.rec})
+	}
+}
+
+// takeRun puts the run that waits into lines.
+func (d *delivery) takeRun() {
+	l := &d.loop
+	run, last := d.take()
+	l.waits, l.last = false, last
+	l.keys, l.at = l.keys[:0], l.at[:0]
+	for _, r := range run {
+		if l.isSeated(r) {
+			l.keys = append(l.keys, r.Key)
+		}
+	}
+	if len(l.keys) > 0 {
+		l.at = l.seats.TakeEach(l.at, 1, l.keys...)
+	}
+	seated := 0
+	for _, r := range run {
+		lane := 0
+		if l.isSeated(r) {
+			lane = l.at[seated]
+			seated++
+		}
+		if on := d.place(r, lane); on != nil {
+			on.push(r)
+			l.stir(on)
+		} else {
+			d.park(r)
+		}
+	}
+	clear(l.keys)
+	clear(run)
+	d.thanks <- struct{}{}
+}
+
+// isSeated reports whether the record is on the lane of its key.
+func (l *loop) isSeated(r *adapters.Record) bool {
+	return l.seats != nil && r.Key != "" && r.Err == nil
+}
+
+// place gives the line that a record belongs to, nil if it is to be parked.
+func (d *delivery) place(r *adapters.Record, lane int) *line {
+	l := &d.loop
+	switch {
+	case r.Err != nil:
+		if d.DeadLetter == "" {
+			return nil
+		}
+		return lineAt(&l.broken, buriers, true)
+	case l.isSeated(r):
+		return lineAt(&l.lanes[lane], 1, false)
+	case l.lanes != nil && d.SpreadKeyless, d.claim.Order() == adapters.Unordered:
+		return lineAt(&l.pool, d.Lanes, true)
+	}
+	return lineAt(&l.keyless, 1, false)
+}
+
+func lineAt(at **line, limit int, shared bool) *line {
+	if *at == nil {
+		*at = &line{limit: limit, shared: shared}
+	}
+	return *at
+}
+
+// park keeps what is no message, unfinished, until the claim ends.
+func (d *delivery) park(r *adapters.Record) {
+	d.Log.Error("record is no message and there is no dead letter: it is parked, and nothing behind it is committed; set DeadLetter and MaxAttempts",
+		d.about(r, slog.String("error", channel.Reason(r.Err)))...)
+	if told := d.Events.Parked; told != nil {
+		told(d.claim, r)
+	}
+	d.loop.parked = append(d.loop.parked, r)
+}
+
+// wind gives workers to all that is in flight, which have the time of Drain, and gives back what waits behind nothing.
+func (d *delivery) wind() {
+	l := &d.loop
+	if l.waits {
+		d.takeRun()
+	}
+	if f := l.next; f.msg != nil {
+		f.ctx.End(nil)
+		f.line.busy--
+		f.line.unpop(f.rec)
+		l.next = flight{}
+	}
+	d.careFor(l.flying.len())
+	d.finish()
+	for _, on := range append(l.lanes, l.keyless, l.pool, l.broken) {
+		if on != nil && on.len() > 0 && (on.busy == 0 || on.shared) {
+			d.giveBack(adapters.Unseen(on.rest()))
+		}
+	}
+}
