@@ -81,7 +81,16 @@ func (d *delivery) run() {
 		if l.waits && l.ready.len() < enough {
 			d.takeRun()
 		}
-		if d.offer() || d.look() {
+		if l.flying.len() == 0 {
+			d.finish()
+		}
+		if d.offer() {
+			if l.flying.len() == 1 && l.ready.len() == 0 { // all waits for this one
+				d.sleep()
+			}
+			continue
+		}
+		if d.look() {
 			continue
 		}
 		d.finish()
