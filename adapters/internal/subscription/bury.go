@@ -36,7 +36,10 @@ func (w *worker) bury(f failure) bool {
 		}
 		w.unpublished.warn(w.Log, "dead letter cannot be published: nothing is acknowledged, it is tried again",
 			w.about(w.rec, slog.String("dead_letter", w.DeadLetter), slog.Any("error", err)))
-		if !w.pause(n) {
+		w.tell(pausing)
+		on := w.pause(n)
+		w.tell(paused)
+		if !on {
 			return false
 		}
 	}

@@ -47,8 +47,8 @@ type Config struct {
 	Message func(*adapters.Record) *message.Message
 }
 
-// Events are functions that are called as things happen; nil ones are not. They must not block nor keep
-// the record, and are called from many goroutines.
+// Events are functions that are called as things happen; nil ones are not. They must not block, or the claim's other messages
+// wait, nor keep the record; they are called from many goroutines.
 type Events struct {
 	Redelivered  func(adapters.Claim, *adapters.Record) // offered, and not for the first time
 	DeadLettered func(adapters.Claim, *adapters.Record) // its dead letter is published

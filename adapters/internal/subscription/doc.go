@@ -7,8 +7,8 @@
 //
 //	claim ──Next──▶ reader ──run──▶ loop: a line for each lane of keys, one for no key, one for what is no message
 //	                                 ├─▶ offer ─▶ a reader's loop ─Ack─▶ looked at, with the next offer ─▶ Finish
-//	                                 └─▶ worker: not acknowledged yet, nacked (pause, and a fresh message), or no
-//	                                     message (dead letter) ─────────────────────▶ reports to the loop ─▶ Finish
+//	                                 └─▶ worker: waits for what takes longer, pauses after a nack, or publishes the
+//	                                     dead letter ─▶ reports to the loop ─▶ Finish, or to the front of its line again
 //
 // # Delivery
 //

@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -313,5 +314,42 @@ func TestFinishTogether(t *testing.T) {
 			t.Errorf("finished in runs of %v", claim.runs)
 		}
 		r.next(t, "c.2")
+	})
+}
+
+// The claim's end is noticed though nobody reads: the reader hears of it from Next, and is never kept from asking. Breaks
+// if a run waits until there is less to offer.
+func TestClosedWhileNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ids []string
+		for i := range 3 * runLength {
+			ids = append(ids, fmt.Sprint("k", i, ".1"))
+		}
+		r := deliver(t, Config{Lanes: 4 * enough}, claimOf(adapters.KeyOrdered, rec(ids...)...))
+		synctest.Wait()
+		r.claim.shut()
+		r.over(t, true)
+		if n := len(r.claim.returned); n != len(ids) {
+			t.Errorf("%d of %d are given back", n, len(ids))
+		}
+		if n := len(r.claim.unseen); n != len(ids) {
+			t.Errorf("of %d that nobody has seen %d are said to be", len(ids), n)
+		}
+	})
+}
+
+// What is acknowledged is finished, though the next message is in flight and nothing else happens.
+func TestFinishedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Config{Message: func(r *adapters.Record) *message.Message {
+			if r.ID == "b.1" { // so that somebody waits for it by the time it is offered
+				time.Sleep(time.Millisecond)
+			}
+			return plain(r)
+		}}
+		r := deliver(t, c, claimOf(adapters.KeyOrdered, rec("a.1", "b.1")...))
+		(<-r.out).Ack()
+		<-r.out
+		r.claim.did(t, "a.1", "")
 	})
 }

@@ -253,6 +253,31 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// The dead letter of what is no message waits for nobody who reads. While it cannot be published and all ends, the
+// record is given back as one that nobody has seen.
+func TestUnreadableWhileNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &post{hold: make(chan struct{})}
+		claim := claimOf(adapters.KeyOrdered, rec("a.1")...)
+		r := deliver(t, letters(p), claim)
+		synctest.Wait()
+		bad := rec("b.1")
+		bad[0].Err = channel.ErrDecode
+		claim.add(bad...)
+		synctest.Wait()
+		if p.ids() != "b.1" {
+			t.Errorf("dead letters %q are under way", p.ids())
+		}
+		r.stop()
+		pass(time.Hour)
+		r.claim.did(t, "", "a.1 b.1")
+		if len(claim.unseen) != 2 {
+			t.Errorf("unseen are %v", claim.unseen)
+		}
+		close(p.hold)
+	})
+}
+
 // Their dead letters do not wait for each other, within bounds.
 func TestUnreadableTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -26,25 +26,25 @@ type loop struct {
 	flying fifo[flight] // what was taken, and nobody waits for its acknowledgement
 	done   []*adapters.Record
 
-	workers int // that have not reported their end
-	waits   bool
-	last    bool // no run comes any more
+	workers int  // that have not reported their end
+	waits   bool // a run is to be taken
+	last    bool // and none comes after those that were
 
-	round   uint8 // of ticks
-	ticking bool
+	ticking bool // a tick is to come
 	ticker  *time.Timer
 
 	keys []string
 	at   []int
 }
 
-// A flight is a message that is offered.
+// A flight is a record that is being offered, or was.
 type flight struct {
-	rec   *adapters.Record
-	line  *line
-	msg   *message.Message // nil: it is none
-	ctx   *messageContext
-	round uint8
+	turn
+
+	line *line
+	msg  *message.Message // nil: it is none, or there is no flight
+	ctx  *messageContext
+	old  bool // it was there at the last tick
 }
 
 const (
@@ -54,7 +54,7 @@ const (
 	enough = 64
 	// together is how many records are finished at once at the latest.
 	together = 64
-	// misses is how many messages in flight are looked at that are not settled, before the others are left for later.
+	// misses is how many messages in flight are looked at in vain before the others are left for later.
 	misses = 8
 	// patience is how long a message is in flight, twice as long at most, before it gets a worker while another is
 	// offered that nobody takes.
@@ -81,6 +81,7 @@ func (d *delivery) run() {
 		if l.waits && l.ready.len() < enough {
 			d.takeRun()
 		}
+		d.buryAll()
 		if l.flying.len() == 0 {
 			d.finish()
 		}
@@ -90,10 +91,13 @@ func (d *delivery) run() {
 			}
 			continue
 		}
-		if d.look() {
+		if d.look(misses) {
 			continue
 		}
-		d.finish()
+		if l.waits { // only the reader hears from the claim that all ends
+			d.takeRun()
+			continue
+		}
 		d.sleep()
 	}
 	if l.ticker != nil {
@@ -117,25 +121,28 @@ func (d *delivery) offer() bool {
 	}
 }
 
-// prepare makes the next message, if there is one to offer. What is no message goes to a worker on the way.
+// prepare makes the next message, if there is one to offer.
 func (d *delivery) prepare() bool {
 	l := &d.loop
-	for l.ready.len() > 0 {
-		line := l.ready.pop()
-		line.ready = false
-		r := line.pop()
-		line.busy++
-		l.stir(line)
-		if r.Err != nil {
-			d.care(flight{rec: r, line: line})
-			continue
-		}
-		r.Unseen = true
-		ctx := d.context(r, r.Again)
-		l.next = flight{rec: r, line: line, msg: d.message(r, ctx), ctx: ctx}
-		return true
+	if l.ready.len() == 0 {
+		return false
 	}
-	return false
+	on := l.ready.pop()
+	on.ready = false
+	t := on.pop()
+	on.busy++
+	l.stir(on)
+	ctx := d.context(t.rec, t.again())
+	l.next = flight{turn: t, line: on, msg: d.message(t.rec, ctx), ctx: ctx}
+	return true
+}
+
+// buryAll gives what is no message to workers, whether anybody takes messages or not.
+func (d *delivery) buryAll() {
+	for b := d.loop.broken; b != nil && b.busy < b.limit && b.len() > 0; {
+		b.busy++
+		d.care(flight{turn: b.pop(), line: b})
+	}
 }
 
 // taken notes that the next message was taken.
@@ -143,16 +150,18 @@ func (d *delivery) taken() {
 	l := &d.loop
 	f := l.next
 	l.next = flight{}
-	d.seen(f.rec, f.ctx)
-	f.round = l.round
+	f.rec.Unseen = false
+	if told := d.Events.Redelivered; told != nil && (f.ctx.again > 0 || f.rec.Doubtful) {
+		told(d.claim, f.rec)
+	}
 	l.flying.push(f)
 	if l.flying.len() > 1 { // what was taken before is settled by now, if it is soon
-		d.look()
+		d.look(misses)
 	}
 }
 
-// look settles what is acknowledged, from the oldest on, and reports whether there was any.
-func (d *delivery) look() bool {
+// look settles what is acknowledged, from the oldest on, until so many are not, and reports whether there was any.
+func (d *delivery) look(misses int) bool {
 	fs := d.loop.flying.left()
 	n, left := 0, 0
 	for ; n < len(fs) && left < misses; n++ {
@@ -217,6 +226,14 @@ func (d *delivery) finish() {
 // sleep waits until there is something to do.
 func (d *delivery) sleep() {
 	l := &d.loop
+	if l.next.msg == nil && l.flying.len() > 1 {
+		d.look(l.flying.len())
+		d.careFor(l.flying.len())
+	}
+	d.finish()
+	if l.next.msg == nil && l.ready.len() > 0 { // there is, now
+		return
+	}
 	out := d.out
 	var acked, nacked <-chan struct{}
 	switch {
@@ -229,7 +246,6 @@ func (d *delivery) sleep() {
 		acked, nacked = l.flying.left()[0].msg.Acked(), l.flying.left()[0].msg.Nacked()
 	default:
 		out = nil
-		d.careFor(l.flying.len())
 	}
 	select {
 	case out <- l.next.msg:
@@ -243,7 +259,7 @@ func (d *delivery) sleep() {
 
 // A line that may offer something is among the ready ones.
 func (l *loop) stir(on *line) {
-	if !on.ready && on.busy < on.limit && on.len() > 0 {
+	if on != l.broken && !on.ready && on.busy < on.limit && on.len() > 0 {
 		on.ready = true
 		l.ready.push(on)
 	}
@@ -256,7 +272,7 @@ func (d *delivery) care(f flight) {
 	go w.run()
 }
 
-// careFor gives the oldest in flight workers.
+// careFor gives the n oldest in flight workers.
 func (d *delivery) careFor(n int) {
 	fs := d.loop.flying.left()
 	for _, f := range fs[:n] {
@@ -278,15 +294,16 @@ func (d *delivery) arm() {
 
 // tick gives workers to what was in flight at the tick before.
 func (d *delivery) tick() {
-	l := &d.loop
-	l.ticking = false
-	fs := l.flying.left()
-	n := 0
-	for n < len(fs) && fs[n].round != l.round {
-		n++
+	d.loop.ticking = false
+	fs := d.loop.flying.left()
+	old := 0
+	for old < len(fs) && fs[old].old {
+		old++
 	}
-	d.careFor(n)
-	l.round++
+	for i := range fs[old:] {
+		fs[old+i].old = true
+	}
+	d.careFor(old)
 }
 
 // hear opens the mail.
@@ -310,16 +327,26 @@ func (d *delivery) told(r report) {
 	case pausing:
 		r.line.busy--
 		l.stir(r.line)
+		return
 	case paused: // there may be more than the limit until one of them is through
 		r.line.busy++
+		return
 	case finished:
-		l.workers--
 		d.through(r.rec, r.line)
+	case again:
+		if r.line.shared { // it made room when its pause began
+			r.line.push(r.turn)
+		} else {
+			r.line.busy--
+			r.line.unpop(r.turn)
+		}
+		l.stir(r.line)
 	case returned:
-		l.workers--
 		r.line.busy--
+		d.finish() // what was before it
 		d.giveBack([]*adapters.Record{r.rec})
 	}
+	l.workers--
 }
 
 // takeRun puts the run that waits into lines.
@@ -344,7 +371,7 @@ func (d *delivery) takeRun() {
 			seated++
 		}
 		if on := d.place(r, lane); on != nil {
-			on.push(r)
+			on.push(turn{rec: r})
 			l.stir(on)
 		} else {
 			d.park(r)
@@ -403,14 +430,14 @@ func (d *delivery) wind() {
 	if f := l.next; f.msg != nil {
 		f.ctx.End(nil)
 		f.line.busy--
-		f.line.unpop(f.rec)
+		f.line.unpop(f.turn)
 		l.next = flight{}
 	}
 	d.careFor(l.flying.len())
 	d.finish()
 	for _, on := range append(l.lanes, l.keyless, l.pool, l.broken) {
 		if on != nil && on.len() > 0 && (on.busy == 0 || on.shared) {
-			d.giveBack(adapters.Unseen(on.rest()))
+			d.giveBack(on.rest())
 		}
 	}
 }

@@ -22,7 +22,8 @@ type mail struct {
 
 // A report is what a worker says of its record.
 type report struct {
-	rec  *adapters.Record
+	turn
+
 	line *line
 	what what
 }
@@ -31,9 +32,10 @@ type what uint8
 
 const (
 	finished what = iota // acknowledged, or its dead letter is published: the worker is gone
+	again                // nacked, and its pause is over: the worker is gone
 	returned             // it is to be given back: the worker is gone
-	pausing              // it waits before it is offered again
-	paused               // and now it is
+	pausing              // somebody else of a shared line may be offered meanwhile
+	paused               // no longer
 )
 
 func newMail() mail { return mail{news: make(chan struct{}, 1), thanks: make(chan struct{}, 1)} }

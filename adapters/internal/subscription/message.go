@@ -64,11 +64,3 @@ func (d *delivery) message(r *adapters.Record, ctx *messageContext) *message.Mes
 	}
 	return m
 }
-
-// seen notes that somebody has taken the record's message.
-func (d *delivery) seen(r *adapters.Record, ctx *messageContext) {
-	r.Unseen = false
-	if told := d.Events.Redelivered; told != nil && (ctx.again > 0 || r.Doubtful) {
-		told(d.claim, r)
-	}
-}

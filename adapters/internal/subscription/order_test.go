@@ -128,7 +128,7 @@ func TestNoKeyWaitsForAnother(t *testing.T) {
 	})
 }
 
-// As many as there are lanes, in any order. One that pauses takes nobody's place.
+// As many as there are lanes, in any order. One that pauses takes nobody's place, and waits for one when its pause is over.
 func TestUnordered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := deliver(t, Config{Lanes: 2}, claimOf(adapters.Unordered, rec("a.1", "a.2", "a.3", "a.4", "5")...))
@@ -138,13 +138,19 @@ func TestUnordered(t *testing.T) {
 		r.next(t, "5").Ack()
 		r.claim.did(t, "a.4 5", "")
 		pass(100 * time.Millisecond)
-		for _, m := range r.get(t, "a.1", "a.3") {
+		for _, m := range r.have() { // a.1 or a.3: a.2 is still out
 			m.Ack()
 		}
-		r.claim.add(rec("6", "7", "8")...) // a.2 is still out
+		for _, m := range r.have() {
+			m.Ack()
+		}
+		r.claim.add(rec("6", "7", "8")...)
 		r.get(t, "6")
+		if got := len(r.claim.finished); got != 4 {
+			t.Errorf("finished are %v", r.claim.finished)
+		}
 	})
-	synctest.Test(t, func(t *testing.T) { // one after the other, with one worker that rested and is busy again
+	synctest.Test(t, func(t *testing.T) { // one after the other, with nothing in flight between them
 		r := deliver(t, Config{Lanes: 2}, claimOf(adapters.Unordered, rec("1")...))
 		r.next(t, "1").Ack()
 		for _, id := range []string{"2", "3"} {
@@ -247,6 +253,36 @@ func TestLook(t *testing.T) {
 		}
 		if got := len(r.claim.finished); got != (n+2)/3 {
 			t.Errorf("%d are finished", got)
+		}
+	})
+}
+
+// Those that come again get no more of a slow reader than those that come for the first time. Breaks if each of them
+// waits at the channel by itself.
+func TestRetriesAreFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keys, reads = 40, 1000
+		var ids []string
+		for i := range keys {
+			ids = append(ids, fmt.Sprint("bad", i, ".1"))
+		}
+		for i := range 2 * reads {
+			ids = append(ids, fmt.Sprint("good", i%keys, ".", i))
+		}
+		r := deliver(t, Config{Backoff: short}, claimOf(adapters.KeyOrdered, rec(ids...)...))
+		good := 0
+		for range reads {
+			m := <-r.out
+			pass(10 * time.Millisecond) // which makes all of them due
+			if m.UUID[0] == 'b' {
+				m.Nack()
+				continue
+			}
+			good++
+			m.Ack()
+		}
+		if good < reads/3 {
+			t.Errorf("of %d that were read %d came for the first time", reads, good)
 		}
 	})
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A worker stays with one record until it is finished: it waits for the acknowledgement, pauses after a nack and offers it
-// again, or publishes its dead letter. What pauses in a lane holds up that lane, and nothing else.
+// A worker stays with a record that takes longer: it waits for the acknowledgement, pauses after a nack, or publishes the dead
+// letter. What pauses in a lane holds up that lane, and nothing else.
 type worker struct {
 	*delivery
 	flight
@@ -21,59 +21,53 @@ type fate uint8
 const (
 	acked fate = iota
 	nacked
-	back // it is given back: it was not taken, or all ends
+	back // it is given back: all ends
 )
 
 func (w *worker) run() {
-	what := returned
-	if w.settle() {
-		what = finished
-	}
+	what := w.settle()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	w.report(report{w.rec, w.line, what})
+	w.report(report{w.turn, w.line, what})
 }
 
-// settle stays with the record until it is done with. It gives false when it is to be given back.
-func (w *worker) settle() bool {
+// settle stays with the record until it is done with for now.
+func (w *worker) settle() what {
 	if w.rec.Err != nil {
-		return w.bury(unreadable(w.rec))
-	}
-	f := failure{class: transient, attempts: w.rec.Again}
-	for n := 1; ; n++ {
-		switch w.wait() {
-		case acked:
-			return true
-		case back:
-			return false
-		case nacked:
+		if !w.bury(unreadable(w.rec)) {
+			w.rec.Unseen = true // nobody is shown what is no message
+			return returned
 		}
-		f.nacked()
-		if w.MaxAttempts > 0 && f.attempts >= w.MaxAttempts {
-			return w.bury(f)
+		return finished
+	}
+	switch w.wait() {
+	case acked:
+		return finished
+	case back:
+		return returned
+	case nacked:
+	}
+	if w.tries == nil {
+		w.tries = &tries{failure: failure{class: transient, attempts: w.rec.Again}}
+	}
+	w.tries.nacked()
+	w.tries.n++
+	switch {
+	case w.MaxAttempts > 0 && w.tries.attempts >= w.MaxAttempts:
+		if !w.bury(w.tries.failure) {
+			return returned
 		}
-		if !w.pause(n) || !w.offer(f.attempts) {
-			return false
-		}
+		return finished
+	case w.isEnding(): // a nack then is no attempt
+		return returned
 	}
-}
-
-// offer offers the record once more. It gives false when all ends before somebody takes it.
-func (w *worker) offer(again int) bool {
-	if w.isEnding() {
-		return false
+	w.tell(pausing)
+	if !w.pause(w.tries.n) {
+		w.tell(paused)
+		return returned
 	}
-	w.ctx = w.context(w.rec, again)
-	w.msg = w.message(w.rec, w.ctx)
-	select {
-	case w.out <- w.msg:
-		w.seen(w.rec, w.ctx)
-		return true
-	case <-w.ending:
-		w.ctx.End(nil)
-		return false
-	}
+	return again
 }
 
 // wait waits for what becomes of the message.
@@ -113,8 +107,6 @@ func (w *worker) drain() fate {
 
 // pause waits after the n-th failure of the record in a row. It gives false when all ends.
 func (w *worker) pause(n int) bool {
-	w.pauses(pausing)
-	defer w.pauses(paused)
 	d := w.Backoff.pause(n)
 	switch {
 	case d <= 0: // no timer is armed for what has passed
@@ -133,9 +125,9 @@ func (w *worker) pause(n int) bool {
 	}
 }
 
-// pauses lets others of a shared line be offered in place of one that pauses. The rest of a lane waits for it.
-func (w *worker) pauses(what what) {
+// tell lets others of a shared line be offered in place of one that pauses. The rest of a lane waits for it.
+func (w *worker) tell(what what) {
 	if w.line.shared {
-		w.report(report{w.rec, w.line, what})
+		w.report(report{w.turn, w.line, what})
 	}
 }
