@@ -162,6 +162,9 @@ func (c *claim) Return(rs []*adapters.Record) {
 func (c *claim) settle(rs []*adapters.Record, f fate) {
 	t := c.group.topic
 	t.mu.Lock()
+	if c.ctx.Err() != nil { // others know that it is over: release gives back what there is
+		rs = nil
+	}
 	for _, r := range rs {
 		d, ok := r.Native.(*delivery)
 		switch {
