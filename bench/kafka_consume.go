@@ -5,8 +5,10 @@ import (
 	"errors"
 
 	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/bench/measure"
+	"github.com/leat-go/leat/channel"
 )
 
 // enough is how many messages a measurement of readers has: joining a group takes a second at worst, and
@@ -75,4 +77,54 @@ func rawConsume(ctx context.Context, k *cluster, topic, group string, l *ledger)
 		return nil
 	}
 	return k.consume(ctx, topic, group, read, l.finish)
+}
+
+const whyLeast = "shows what Watermill's contract costs by itself: a message, its context, a channel, an acknowledgement"
+
+// bareSubscribe hands messages to one reader as Watermill's contract has it, and does nothing beside: a message with the key in
+// its metadata, a context that can end, an unbuffered channel, an acknowledgement to wait for. It keeps no order, loses what a
+// rebalance interrupts, and repeats nothing that is nacked.
+func bareSubscribe(ctx context.Context, k *cluster, topic, group string, l *ledger) (func() error, error) {
+	const inFlight = 64
+	out := make(chan *message.Message)
+	go func() {
+		for m := range out {
+			l.mark(m.Payload)
+			m.Ack()
+		}
+	}()
+	type flight struct {
+		record *sarama.ConsumerMessage
+		msg    *message.Message
+		end    context.CancelFunc
+	}
+	read := func(s sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
+		flying := make([]flight, 0, inFlight)
+		for r := range c.Messages() {
+			m := message.NewMessage(string(r.Key), r.Value)
+			m.Metadata[channel.HeaderKey] = m.UUID
+			mctx, end := context.WithCancel(s.Context())
+			m.SetContext(mctx)
+			out <- m
+			flying = append(flying, flight{r, m, end})
+			if len(flying) < inFlight && len(c.Messages()) > 0 {
+				continue
+			}
+			for _, f := range flying {
+				<-f.msg.Acked()
+				f.end()
+				s.MarkMessage(f.record, "")
+			}
+			flying = flying[:0]
+		}
+		return nil
+	}
+	stop, err := k.consume(ctx, topic, group, read, l.finish)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		defer close(out)
+		return stop()
+	}, nil
 }

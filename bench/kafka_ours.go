@@ -48,6 +48,10 @@ func ourConsumers(k *cluster) []measure.Ours {
 		{Contestant: measure.Contestant{Name: "flow.Run", Open: k.reads(partitions, false, ourFlow(0))}, Must: must},
 		{Contestant: measure.Contestant{Name: "Subscribe", Open: k.reads(partitions, false, subscribed(ourSubscriber))}, Must: must},
 		{
+			Contestant: measure.Contestant{Name: "the least that Subscribe can be", Open: k.reads(partitions, false, bareSubscribe)},
+			Must:       measure.Must{Why: whyLeast},
+		},
+		{
 			Contestant: measure.Contestant{Name: "kafka.Subscriber on a Watermill router", Open: k.reads(partitions, false, routed(ourSubscriber, 0))},
 			Must:       measure.Must{Why: whyRouters},
 		},
