@@ -127,10 +127,3 @@ func (l *Lanes) Leave(keys ...string) {
 		}
 	}
 }
-
-// Keys is how many keys have a seat, whoever sits on it.
-func (l *Lanes) Keys() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.keys)
-}
