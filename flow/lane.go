@@ -20,7 +20,7 @@ type lane struct {
 	claim  adapters.Claim // nil: a clock's
 	ins    []*inlet
 	order  adapters.Order
-	dealer *dealer                      // nil: there is one lane
+	dealer *dealer                      // nil: there is one lane, or it is a clock's
 	seats  *seats.Lanes                 // of the claim, if it has several lanes and keeps the order of keys
 	ended  func(key string, clean bool) // a clock's
 

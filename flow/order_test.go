@@ -142,6 +142,25 @@ func TestWorkersWorkOnKeysSideBySide(t *testing.T) {
 	})
 }
 
+// The reader waits for workers that have much before them, and not for those that are through: what takes no time takes none in all.
+func TestFastMessagesTakeNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5000
+		b, _ := sleepy(0, channel.Acts)
+		r := newRig(t, claims, quick(), flow.Step("a", arrivals, b))
+		began := time.Now()
+		for i := range n {
+			r.give("arrivals", fmt.Sprint("k", i%100), parcel{ID: fmt.Sprint("p", i)})
+		}
+		for r.count("a").Done < n {
+			r.wait(time.Millisecond)
+		}
+		if took := time.Since(began); took > 2*time.Millisecond {
+			t.Errorf("they took %v", took)
+		}
+	})
+}
+
 // sleepy is a block that takes d, and how many messages it has had at once at most.
 func sleepy(d time.Duration, e channel.Effect) (block[parcel], *atomic.Int32) {
 	var busy, most atomic.Int32

@@ -162,13 +162,11 @@ func (c *claim) Return(rs []*adapters.Record) {
 func (c *claim) settle(rs []*adapters.Record, f fate) {
 	t := c.group.topic
 	t.mu.Lock()
-	if c.ctx.Err() != nil { // others know that it is over: release gives back what there is
-		rs = nil
-	}
+	over := c.ctx.Err() != nil // and everybody knows: release gives back what there is
 	for _, r := range rs {
 		d, ok := r.Native.(*delivery)
 		switch {
-		case !ok || !c.has(d, r.Again):
+		case over || !ok || !c.has(d, r.Again):
 		case f != acked && r.Unseen:
 			c.member.settle(d, unoffered)
 		default:

@@ -94,22 +94,19 @@ func (d *delivery) isEnding() bool {
 	}
 }
 
-// read hands runs of records to the loop, each when it has taken the one before: what lies in memory gets no better. What
-// comes when all ends is handed over too, to be given back in order, after what is in flight.
+// read hands the claim's records to the loop: the claim's window bounds how many wait there. What comes when all ends is
+// handed over too, to be given back in order, after what is in flight.
 func (d *delivery) read() {
 	run := make([]*adapters.Record, 0, runLength)
-	for {
+	for last := false; !last; {
 		var err error
 		run, err = d.claim.Next(run[:0])
 		if err != nil {
 			d.stop()
 		}
-		last := err != nil || d.isEnding()
+		last = err != nil || d.isEnding()
 		d.hand(run, last)
-		if last {
-			return
-		}
-		<-d.thanks
+		clear(run)
 	}
 }
 

@@ -317,15 +317,15 @@ func TestFinishTogether(t *testing.T) {
 	})
 }
 
-// The claim's end is noticed though nobody reads: the reader hears of it from Next, and is never kept from asking. Breaks
-// if a run waits until there is less to offer.
+// The claim's end is noticed though nobody reads: only Next tells of it, and it is always asked. Breaks if records are taken
+// from the claim as they are offered.
 func TestClosedWhileNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ids []string
 		for i := range 3 * runLength {
 			ids = append(ids, fmt.Sprint("k", i, ".1"))
 		}
-		r := deliver(t, Config{Lanes: 4 * enough}, claimOf(adapters.KeyOrdered, rec(ids...)...))
+		r := deliver(t, Config{}, claimOf(adapters.KeyOrdered, rec(ids...)...))
 		synctest.Wait()
 		r.claim.shut()
 		r.over(t, true)
@@ -351,5 +351,36 @@ func TestFinishedAtOnce(t *testing.T) {
 		(<-r.out).Ack()
 		<-r.out
 		r.claim.did(t, "a.1", "")
+	})
+}
+
+// What has no order is given back at once, whatever is in flight; and of what comes again, nobody is told that it was not
+// seen.
+func TestGivenBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver(t, Config{Lanes: 2, Backoff: short}, claimOf(adapters.Unordered, rec("1", "2", "3", "4")...))
+		ms := r.get(t, "1", "2")
+		ms[0].Nack()
+		r.next(t, "3")
+		pass(short.Cap) // 1 is due again, and waits for a lane
+		r.stop()
+		synctest.Wait()
+		returned, unseen := slices.Sorted(slices.Values(r.claim.returned)), r.claim.unseen
+		if !slices.Equal(returned, []string{"1", "4"}) || !slices.Equal(unseen, []string{"4"}) {
+			t.Errorf("%v are given back, %v of them unseen", returned, unseen)
+		}
+		ms[1].Ack()
+		r.over(t, false)
+	})
+	synctest.Test(t, func(t *testing.T) { // it is offered again, and nobody takes it
+		r := deliver(t, Config{Backoff: short}, claimOf(adapters.KeyOrdered, rec("a.1", "a.2")...))
+		r.next(t, "a.1").Nack()
+		pass(short.Cap)
+		synctest.Wait()
+		r.stop()
+		r.claim.did(t, "", "a.1 a.2")
+		if !slices.Equal(r.claim.unseen, []string{"a.2"}) {
+			t.Errorf("unseen are %v", r.claim.unseen)
+		}
 	})
 }

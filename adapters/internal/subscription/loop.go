@@ -1,13 +1,11 @@
 package subscription
 
 import (
-	"log/slog"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
-	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/seats"
 )
 
@@ -27,8 +25,7 @@ type loop struct {
 	done   []*adapters.Record
 
 	workers int  // that have not reported their end
-	waits   bool // a run is to be taken
-	last    bool // and none comes after those that were
+	last    bool // no record comes any more
 
 	ticking bool // a tick is to come
 	ticker  *time.Timer
@@ -50,8 +47,6 @@ type flight struct {
 const (
 	// runLength is how many records are taken from a claim at once.
 	runLength = 256
-	// enough is how many lines that may offer something there are before another run is taken.
-	enough = 64
 	// together is how many records are finished at once at the latest.
 	together = 64
 	// misses is how many messages in flight are looked at in vain before the others are left for later.
@@ -78,9 +73,6 @@ func (d *delivery) run() {
 			d.hear()
 			continue
 		}
-		if l.waits && l.ready.len() < enough {
-			d.takeRun()
-		}
 		d.buryAll()
 		if l.flying.len() == 0 {
 			d.finish()
@@ -91,14 +83,9 @@ func (d *delivery) run() {
 			}
 			continue
 		}
-		if d.look(misses) {
-			continue
+		if !d.look() {
+			d.sleep()
 		}
-		if l.waits { // only the reader hears from the claim that all ends
-			d.takeRun()
-			continue
-		}
-		d.sleep()
 	}
 	if l.ticker != nil {
 		l.ticker.Stop()
@@ -156,12 +143,12 @@ func (d *delivery) taken() {
 	}
 	l.flying.push(f)
 	if l.flying.len() > 1 { // what was taken before is settled by now, if it is soon
-		d.look(misses)
+		d.look()
 	}
 }
 
-// look settles what is acknowledged, from the oldest on, until so many are not, and reports whether there was any.
-func (d *delivery) look(misses int) bool {
+// look settles what is acknowledged, from the oldest on, and reports whether there was any.
+func (d *delivery) look() bool {
 	fs := d.loop.flying.left()
 	n, left := 0, 0
 	for ; n < len(fs) && left < misses; n++ {
@@ -227,25 +214,20 @@ func (d *delivery) finish() {
 func (d *delivery) sleep() {
 	l := &d.loop
 	if l.next.msg == nil && l.flying.len() > 1 {
-		d.look(l.flying.len())
 		d.careFor(l.flying.len())
 	}
 	d.finish()
-	if l.next.msg == nil && l.ready.len() > 0 { // there is, now
-		return
-	}
-	out := d.out
+	var out chan<- *message.Message
 	var acked, nacked <-chan struct{}
 	switch {
 	case l.next.msg != nil:
+		out = d.out
 		if l.flying.len() > 0 && !l.ticking {
 			d.arm()
 		}
 	case l.flying.len() == 1:
-		out = nil
-		acked, nacked = l.flying.left()[0].msg.Acked(), l.flying.left()[0].msg.Nacked()
-	default:
-		out = nil
+		f := &l.flying.left()[0]
+		acked, nacked = f.msg.Acked(), f.msg.Nacked()
 	}
 	select {
 	case out <- l.next.msg:
@@ -254,14 +236,6 @@ func (d *delivery) sleep() {
 		d.hear()
 	case <-acked:
 	case <-nacked:
-	}
-}
-
-// A line that may offer something is among the ready ones.
-func (l *loop) stir(on *line) {
-	if on != l.broken && !on.ready && on.busy < on.limit && on.len() > 0 {
-		on.ready = true
-		l.ready.push(on)
 	}
 }
 
@@ -286,14 +260,14 @@ func (d *delivery) arm() {
 	l := &d.loop
 	l.ticking = true
 	if l.ticker == nil {
-		l.ticker = time.AfterFunc(patience, d.mail.tick)
+		l.ticker = time.AfterFunc(patience, d.tick)
 		return
 	}
 	l.ticker.Reset(patience)
 }
 
-// tick gives workers to what was in flight at the tick before.
-func (d *delivery) tick() {
+// age gives workers to what was in flight at the tick before.
+func (d *delivery) age() {
 	d.loop.ticking = false
 	fs := d.loop.flying.left()
 	old := 0
@@ -308,22 +282,23 @@ func (d *delivery) tick() {
 
 // hear opens the mail.
 func (d *delivery) hear() {
-	l := &d.loop
-	reports, run, tick := d.open()
-	l.waits = run
-	for i := range reports {
-		d.told(reports[i])
+	b := d.open()
+	for i := range b.reports {
+		d.told(b.reports[i])
 	}
-	clear(reports)
-	if tick {
-		d.tick()
+	clear(b.reports)
+	d.lineUp(b.records)
+	clear(b.records)
+	d.loop.last = d.loop.last || b.last
+	if b.ticked {
+		d.age()
 	}
 }
 
 // told heeds the report of a worker.
 func (d *delivery) told(r report) {
 	l := &d.loop
-	switch r.what {
+	switch r.event {
 	case pausing:
 		r.line.busy--
 		l.stir(r.line)
@@ -343,92 +318,15 @@ func (d *delivery) told(r report) {
 		l.stir(r.line)
 	case returned:
 		r.line.busy--
-		d.finish() // what was before it
 		d.giveBack([]*adapters.Record{r.rec})
 	}
 	l.workers--
 }
 
-// takeRun puts the run that waits into lines.
-func (d *delivery) takeRun() {
-	l := &d.loop
-	run, last := d.take()
-	l.waits, l.last = false, last
-	l.keys, l.at = l.keys[:0], l.at[:0]
-	for _, r := range run {
-		if l.isSeated(r) {
-			l.keys = append(l.keys, r.Key)
-		}
-	}
-	if len(l.keys) > 0 {
-		l.at = l.seats.TakeEach(l.at, 1, l.keys...)
-	}
-	seated := 0
-	for _, r := range run {
-		lane := 0
-		if l.isSeated(r) {
-			lane = l.at[seated]
-			seated++
-		}
-		if on := d.place(r, lane); on != nil {
-			on.push(turn{rec: r})
-			l.stir(on)
-		} else {
-			d.park(r)
-		}
-	}
-	clear(l.keys)
-	clear(run)
-	d.thanks <- struct{}{}
-}
-
-// isSeated reports whether the record is on the lane of its key.
-func (l *loop) isSeated(r *adapters.Record) bool {
-	return l.seats != nil && r.Key != "" && r.Err == nil
-}
-
-// place gives the line that a record belongs to, nil if it is to be parked.
-func (d *delivery) place(r *adapters.Record, lane int) *line {
-	l := &d.loop
-	switch {
-	case r.Err != nil:
-		if d.DeadLetter == "" {
-			return nil
-		}
-		return lineAt(&l.broken, buriers, true)
-	case l.isSeated(r):
-		return lineAt(&l.lanes[lane], 1, false)
-	case l.lanes != nil && d.SpreadKeyless, d.claim.Order() == adapters.Unordered:
-		return lineAt(&l.pool, d.Lanes, true)
-	}
-	return lineAt(&l.keyless, 1, false)
-}
-
-func lineAt(at **line, limit int, shared bool) *line {
-	if *at == nil {
-		*at = &line{limit: limit, shared: shared}
-	}
-	return *at
-}
-
-// park keeps what is no message, unfinished, until the claim ends.
-func (d *delivery) park(r *adapters.Record) {
-	d.Log.Error("record is no message and there is no dead letter: it is parked, and nothing behind it is committed; set DeadLetter and MaxAttempts",
-		d.about(r, slog.String("error", channel.Reason(r.Err)))...)
-	if told := d.Events.Parked; told != nil {
-		told(d.claim, r)
-	}
-	d.loop.parked = append(d.loop.parked, r)
-}
-
 // wind gives workers to all that is in flight, which have the time of Drain, and gives back what waits behind nothing.
 func (d *delivery) wind() {
 	l := &d.loop
-	if l.waits {
-		d.takeRun()
-	}
 	if f := l.next; f.msg != nil {
-		f.ctx.End(nil)
 		f.line.busy--
 		f.line.unpop(f.turn)
 		l.next = flight{}

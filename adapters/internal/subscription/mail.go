@@ -6,17 +6,20 @@ import (
 	"github.com/leat-go/leat/adapters"
 )
 
-// mail is what others have for the loop.
+// mail is what others leave for the loop.
 type mail struct {
-	news   chan struct{} // holds a token: there is some
-	thanks chan struct{} // holds a token: the run was taken
+	news chan struct{} // holds a token: there is some
 
-	mu      sync.Mutex
-	run     []*adapters.Record
-	waits   bool // run does
-	last    bool // no run comes after it
-	reports []report
-	spare   []report
+	mu    sync.Mutex
+	full  bag
+	spare bag // its memory is used next
+}
+
+// A bag is what the loop finds.
+type bag struct {
+	records []*adapters.Record // from the reader
+	last    bool               // no more of them come
+	reports []report           // from workers
 	ticked  bool
 }
 
@@ -24,21 +27,21 @@ type mail struct {
 type report struct {
 	turn
 
-	line *line
-	what what
+	line  *line
+	event event
 }
 
-type what uint8
+type event uint8
 
 const (
-	finished what = iota // acknowledged, or its dead letter is published: the worker is gone
-	again                // nacked, and its pause is over: the worker is gone
-	returned             // it is to be given back: the worker is gone
-	pausing              // somebody else of a shared line may be offered meanwhile
-	paused               // no longer
+	finished event = iota // acknowledged, or its dead letter is published: the worker is gone
+	again                 // nacked, and its pause is over: the worker is gone
+	returned              // it is to be given back: the worker is gone
+	pausing               // somebody else of a shared line may be offered meanwhile
+	paused                // no longer
 )
 
-func newMail() mail { return mail{news: make(chan struct{}, 1), thanks: make(chan struct{}, 1)} }
+func newMail() mail { return mail{news: make(chan struct{}, 1)} }
 
 func (m *mail) nudge() {
 	select {
@@ -47,42 +50,35 @@ func (m *mail) nudge() {
 	}
 }
 
-// hand puts a run there for the loop.
-func (m *mail) hand(run []*adapters.Record, last bool) {
+// hand leaves records, and says whether they are the last.
+func (m *mail) hand(rs []*adapters.Record, last bool) {
 	m.mu.Lock()
-	m.run, m.waits, m.last = run, true, last
+	m.full.records = append(m.full.records, rs...)
+	m.full.last = last
 	m.mu.Unlock()
 	m.nudge()
 }
 
 func (m *mail) report(r report) {
 	m.mu.Lock()
-	m.reports = append(m.reports, r)
+	m.full.reports = append(m.full.reports, r)
 	m.mu.Unlock()
 	m.nudge()
 }
 
 func (m *mail) tick() {
 	m.mu.Lock()
-	m.ticked = true
+	m.full.ticked = true
 	m.mu.Unlock()
 	m.nudge()
 }
 
-// open gives what workers have reported, which is good until the next call, and whether a run waits and a tick came.
-func (m *mail) open() (reports []report, run, tick bool) {
+// open gives what there is. It is good until the next call.
+func (m *mail) open() bag {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	reports, tick = m.reports, m.ticked
-	m.reports, m.spare, m.ticked = m.spare[:0], m.reports, false
-	return reports, m.waits, tick
-}
-
-// take takes the run. Whoever handed it over may use its memory after a token of thanks.
-func (m *mail) take() (run []*adapters.Record, last bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	run, last = m.run, m.last
-	m.run, m.waits = nil, false
-	return run, last
+	b := m.full
+	m.full = bag{records: m.spare.records[:0], reports: m.spare.reports[:0]}
+	m.spare = b
+	return b
 }

@@ -3,6 +3,7 @@ package subscription
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -108,22 +109,25 @@ func TestKeyless(t *testing.T) {
 	})
 }
 
-// While there are lanes for them, no key waits for another. Breaks if a key's hash chooses its lane: then about a third
-// of the keys wait.
+// While there are lanes for them, no key waits for another, nor for those that were there before. Breaks if a key's hash
+// chooses its lane, or if a lane is not free when its keys are through: then about a third of the keys wait.
 func TestNoKeyWaitsForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 64
-		var ids, first, second []string
-		for i := range lanes {
-			first = append(first, fmt.Sprintf("k%d.1", i))
-			second = append(second, fmt.Sprintf("k%d.2", i))
-		}
-		ids = append(append(ids, first...), second...)
-		r := deliver(t, Config{Lanes: lanes}, claimOf(adapters.KeyOrdered, rec(ids...)...))
-		for _, want := range [][]string{first, second} {
-			for _, m := range r.get(t, want...) {
-				m.Ack()
+		r := deliver(t, Config{Lanes: lanes}, claimOf(adapters.KeyOrdered))
+		for wave := range 3 {
+			var first, second []string
+			for i := range lanes {
+				first = append(first, fmt.Sprintf("w%dk%d.1", wave, i))
+				second = append(second, fmt.Sprintf("w%dk%d.2", wave, i))
 			}
+			r.claim.add(rec(append(slices.Clone(first), second...)...)...)
+			for _, want := range [][]string{first, second} {
+				for _, m := range r.get(t, want...) {
+					m.Ack()
+				}
+			}
+			synctest.Wait()
 		}
 	})
 }

@@ -25,15 +25,15 @@ const (
 )
 
 func (w *worker) run() {
-	what := w.settle()
+	event := w.settle()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	w.report(report{w.turn, w.line, what})
+	w.report(report{w.turn, w.line, event})
 }
 
 // settle stays with the record until it is done with for now.
-func (w *worker) settle() what {
+func (w *worker) settle() event {
 	if w.rec.Err != nil {
 		if !w.bury(unreadable(w.rec)) {
 			w.rec.Unseen = true // nobody is shown what is no message
@@ -126,8 +126,8 @@ func (w *worker) pause(n int) bool {
 }
 
 // tell lets others of a shared line be offered in place of one that pauses. The rest of a lane waits for it.
-func (w *worker) tell(what what) {
+func (w *worker) tell(e event) {
 	if w.line.shared {
-		w.report(report{w.turn, w.line, what})
+		w.report(report{w.turn, w.line, e})
 	}
 }
