@@ -81,50 +81,74 @@ func rawConsume(ctx context.Context, k *cluster, topic, group string, l *ledger)
 
 const whyLeast = "shows what Watermill's contract costs by itself: a message, its context, a channel, an acknowledgement"
 
-// bareSubscribe hands messages to one reader as Watermill's contract has it, and does nothing beside: a message with the key in
-// its metadata, a context that can end, an unbuffered channel, an acknowledgement to wait for. It keeps no order, loses what a
+// A bareSubscriber hands over messages as Watermill's contract has it, and does nothing beside: a message with the key in its
+// metadata, a context that can end, an unbuffered channel, an acknowledgement to wait for. It keeps no order, loses what a
 // rebalance interrupts, and repeats nothing that is nacked.
-func bareSubscribe(ctx context.Context, k *cluster, topic, group string, l *ledger) (func() error, error) {
-	const inFlight = 64
-	out := make(chan *message.Message)
-	go func() {
-		for m := range out {
-			l.mark(m.Payload)
-			m.Ack()
-		}
-	}()
+type bareSubscriber struct {
+	k        *cluster
+	group    string
+	inFlight int // of each partition
+
+	stop func() error
+	out  chan *message.Message
+}
+
+func bare(inFlight int) subscriberOf {
+	return func(k *cluster, group string) (message.Subscriber, error) {
+		return &bareSubscriber{k: k, group: group, inFlight: inFlight}, nil
+	}
+}
+
+// Subscribe begins to read.
+func (b *bareSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	b.out = make(chan *message.Message)
+	var err error
+	b.stop, err = b.k.consume(ctx, topic, b.group, b.read, func(error) {})
+	return b.out, err
+}
+
+func (b *bareSubscriber) read(s sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
 	type flight struct {
 		record *sarama.ConsumerMessage
 		msg    *message.Message
 		end    context.CancelFunc
 	}
-	read := func(s sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
-		flying := make([]flight, 0, inFlight)
-		for r := range c.Messages() {
-			m := message.NewMessage(string(r.Key), r.Value)
-			m.Metadata[channel.HeaderKey] = m.UUID
-			mctx, end := context.WithCancel(s.Context())
-			m.SetContext(mctx)
-			out <- m
-			flying = append(flying, flight{r, m, end})
-			if len(flying) < inFlight && len(c.Messages()) > 0 {
-				continue
-			}
-			for _, f := range flying {
-				<-f.msg.Acked()
-				f.end()
+	flying := make([]flight, 0, b.inFlight)
+	mark := func(n int) {
+		for _, f := range flying[:n] {
+			select {
+			case <-f.msg.Acked():
 				s.MarkMessage(f.record, "")
+			case <-s.Context().Done():
 			}
-			flying = flying[:0]
+			f.end()
 		}
+		flying = flying[:copy(flying, flying[n:])]
+	}
+	defer func() { mark(len(flying)) }()
+	for r := range c.Messages() {
+		m := message.NewMessage(string(r.Key), r.Value)
+		m.Metadata[channel.HeaderKey] = m.UUID
+		ctx, end := context.WithCancel(s.Context())
+		m.SetContext(ctx)
+		select {
+		case b.out <- m:
+		case <-s.Context().Done():
+			end()
+			return nil
+		}
+		if flying = append(flying, flight{r, m, end}); len(flying) == b.inFlight {
+			mark(b.inFlight / 2)
+		}
+	}
+	return nil
+}
+
+// Close ends it.
+func (b *bareSubscriber) Close() error {
+	if b.stop == nil {
 		return nil
 	}
-	stop, err := k.consume(ctx, topic, group, read, l.finish)
-	if err != nil {
-		return nil, err
-	}
-	return func() error {
-		defer close(out)
-		return stop()
-	}, nil
+	defer close(b.out)
+	return b.stop()
 }

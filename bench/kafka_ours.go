@@ -48,7 +48,7 @@ func ourConsumers(k *cluster) []measure.Ours {
 		{Contestant: measure.Contestant{Name: "flow.Run", Open: k.reads(partitions, false, ourFlow(0))}, Must: must},
 		{Contestant: measure.Contestant{Name: "Subscribe", Open: k.reads(partitions, false, subscribed(ourSubscriber))}, Must: must},
 		{
-			Contestant: measure.Contestant{Name: "the least that Subscribe can be", Open: k.reads(partitions, false, bareSubscribe)},
+			Contestant: measure.Contestant{Name: "the least that Subscribe can be", Open: k.reads(partitions, false, subscribed(bare(64)))},
 			Must:       measure.Must{Why: whyLeast},
 		},
 		{

@@ -113,6 +113,7 @@ func pipelineRow(k *cluster) measure.Row {
 			{Contestant: measure.Contestant{Name: "flow.Run", Open: k.relays(flowRelay(kafka.Snappy))}, Must: measure.Must{Ceiling: 0.8}},
 			{Contestant: measure.Contestant{Name: "flow.Run, Uncompressed", Open: k.relays(flowRelay(kafka.Uncompressed))}, Must: measure.Must{Why: whyBare}},
 			{Contestant: measure.Contestant{Name: "AddTo", Open: k.relays(routerRelay)}, Must: measure.Must{Ceiling: 0.45}},
+			{Contestant: measure.Contestant{Name: "the least that AddTo can be", Open: k.relays(bareRelay)}, Must: measure.Must{Why: whyLeast}},
 		},
 	}
 }
@@ -156,6 +157,38 @@ func rawRelay(ctx context.Context, k *cluster, r *route) (func() int64, func() e
 		return nil, nil, errors.Join(err, p.end())
 	}
 	return through.Load, func() error { return errors.Join(stop(), p.end()) }, nil
+}
+
+// bareRelay is a Watermill router over a bareSubscriber, whose handlers wait for an AsyncProducer: as many at once as have
+// keys of their own.
+func bareRelay(ctx context.Context, k *cluster, r *route) (func() int64, func() error, error) {
+	var through atomic.Int64
+	p, err := k.produce(func(m *sarama.ProducerMessage) {
+		m.Metadata.(chan error) <- nil //nolint:forcetypeassert // It is what the handler gave.
+	}, func(e *sarama.ProducerError) {
+		e.Msg.Metadata.(chan error) <- e.Err //nolint:forcetypeassert // It is what the handler gave.
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &bareSubscriber{k: k, group: r.group, inFlight: keyCount / partitions}
+	router := message.NewDefaultRouter(watermill.NopLogger{})
+	router.AddConsumerHandler("by-region", r.in, s, func(m *message.Message) error {
+		done := make(chan error, 1)
+		p.Input() <- &sarama.ProducerMessage{
+			Topic: r.out[region(m.Payload)], Key: sarama.StringEncoder(m.UUID), Value: sarama.ByteEncoder(m.Payload), Metadata: done,
+		}
+		if err := <-done; err != nil {
+			return fmt.Errorf("publishing: %w", err)
+		}
+		through.Add(1)
+		return nil
+	})
+	end, err := running(ctx, router)
+	if err != nil {
+		return nil, nil, errors.Join(err, p.end())
+	}
+	return through.Load, func() error { return errors.Join(end(), p.end()) }, nil
 }
 
 // rivalRelay is a handler that publishes where the message says.

@@ -66,7 +66,7 @@ type SubscriberConfig struct {
 	RebalanceTimeout time.Duration
 	// RefreshInterval is how often new partitions and leaders are looked for. 0: 30 s.
 	RefreshInterval time.Duration
-	// FetchBytes is how much of a partition one request asks for. 0: 1 MiB.
+	// FetchBytes is how much of a partition one request asks for: more is faster, and takes memory for each partition. 0: 2 MiB.
 	FetchBytes int
 	// Limits bound one message: what is beyond them arrives as a record that is no message.
 	Limits channel.Limits
@@ -124,7 +124,7 @@ func (s Strategy) strategies() []sarama.BalanceStrategy {
 	return []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 }
 
-const defaultFetch = 1 << 20
+const defaultFetch = 2 << 20
 
 func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	c.Cluster = c.Cluster.withDefaults()
@@ -163,7 +163,7 @@ func (c *SubscriberConfig) validate() error {
 		check(c.HeartbeatInterval > 0 && c.HeartbeatInterval < c.SessionTimeout, "HeartbeatInterval is %v: give less than SessionTimeout, which is %v, or 0 for a third of it", c.HeartbeatInterval, c.SessionTimeout),
 		check(c.RebalanceTimeout > c.DrainTimeout, "RebalanceTimeout is %v: give more than DrainTimeout, which is %v, or 0 for 1m", c.RebalanceTimeout, c.DrainTimeout),
 		check(c.RefreshInterval > 0, "RefreshInterval is %v: give a duration, or 0 for 30s", c.RefreshInterval),
-		check(c.FetchBytes > 0 && c.FetchBytes <= most<<10, "FetchBytes is %d: give a number of bytes up to 1 GiB, or 0 for 1 MiB", c.FetchBytes),
+		check(c.FetchBytes > 0 && c.FetchBytes <= most<<10, "FetchBytes is %d: give a number of bytes up to 1 GiB, or 0 for 2 MiB", c.FetchBytes),
 		check(c.Instance == "" || c.Group != "", "Instance is %q and Group is empty: an instance is a member of a group", c.Instance),
 		wrongLimits(c.Limits),
 		c.Create.wrong(),
