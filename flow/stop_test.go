@@ -248,6 +248,48 @@ func TestGivenBackIsNotOvertaken(t *testing.T) {
 	})
 }
 
+// What is given back leaves its lane: a key that comes after it does not wait for another while a lane is free.
+func TestGivenBackFreesItsLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{}
+		sub := make(preset, 1)
+		open := make(chan struct{})
+		h, err := mustNew(t, "f", flow.Step("do", words, endpoint.Do(func(ctx context.Context, x string) error {
+			if x == "slow" {
+				<-open
+			}
+			return ctx.Err()
+		}), flow.Workers(2)), flow.Policy{DeadLetter: "dead"}).Start(t.Context(), b.Publisher(), sub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		give := func(ctx context.Context, x string) *message.Message {
+			m := message.NewMessage(x, []byte(`"`+x+`"`))
+			m.Metadata[channel.HeaderKey] = x
+			m.SetContext(ctx)
+			sub <- m
+			synctest.Wait()
+			return m
+		}
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 5 {
+			if got := fate(give(over, "gone")); got != "given back" {
+				t.Fatalf("a message whose context has ended is %s", got)
+			}
+		}
+		give(t.Context(), "slow")
+		if got := fate(give(t.Context(), "quick")); got != "acknowledged" {
+			t.Errorf("beside a slow one, with a lane free, it is %s", got)
+		}
+		close(open)
+		synctest.Wait()
+		close(sub)
+		h.Stop()
+		_ = b.Close()
+	})
+}
+
 func TestNilPointersAndSecondPoliciesAreRefused(t *testing.T) {
 	var groups *aggregator.Memory
 	var seen *idempotency.Memory
