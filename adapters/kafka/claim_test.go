@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
 )
 
 // Where bytes bound the window, a claim gives out few records at once, and allocates no more than those. Breaks if it
@@ -23,5 +25,33 @@ func TestTakeAllocatesWhatItGives(t *testing.T) {
 		if ds, _ := c.take(waiting); len(ds) != 0 {
 			t.Errorf("a full window gives %d records more", len(ds))
 		}
+	}
+}
+
+// A claim is told about records that it never had, or has no longer: nothing of its own is finished, or comes again, for that.
+// Breaks if a record's number counts with another claim.
+func TestClaimHeedsOnlyItsOwn(t *testing.T) {
+	conf := SubscriberConfig{}.withDefaults()
+	claimOf := func(topic string) (*claim, []*adapters.Record) {
+		c := newClaim(t.Context(), &conf, nobody{}, nil, topic, 0, 0)
+		for i := range 3 {
+			c.queue = append(c.queue, &sarama.ConsumerMessage{Topic: topic, Offset: int64(i)})
+		}
+		rs, err := c.Next(make([]*adapters.Record, 0, 3))
+		if err != nil || len(rs) != 3 {
+			t.Fatalf("a claim of 3 records gives %d: %v", len(rs), err)
+		}
+		return c, rs
+	}
+	mine, own := claimOf("mine")
+	_, others := claimOf("other")
+	mine.Finish(append(others, &adapters.Record{}))
+	mine.Return(others)
+	mine.Finish(own[:1])
+	mine.Finish(own[:1])
+	mine.Return(own[:1])
+	if p := mine.progress; p.base != 1 || len(mine.back) != 0 || mine.flying != 2*recordOverhead {
+		t.Errorf("%d of 3 records are finished, %d come again and %d bytes are in flight; want 1, 0 and %d",
+			p.base, len(mine.back), mine.flying, 2*recordOverhead)
 	}
 }
