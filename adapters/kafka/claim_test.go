@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -53,5 +54,29 @@ func TestClaimHeedsOnlyItsOwn(t *testing.T) {
 	if p := mine.progress; p.base != 1 || len(mine.back) != 0 || mine.flying != 2*recordOverhead {
 		t.Errorf("%d of 3 records are finished, %d come again and %d bytes are in flight; want 1, 0 and %d",
 			p.base, len(mine.back), mine.flying, 2*recordOverhead)
+	}
+}
+
+// What was read while the client could not is not taken again when the client brings it: a record comes once, in order.
+// Breaks if what is queued goes back to offsets that were.
+func TestBroughtTwice(t *testing.T) {
+	conf := SubscriberConfig{}.withDefaults()
+	c := newClaim(t.Context(), &conf, nobody{}, nil, "topic", 0, 0)
+	bring := func(from, to int64) {
+		var ms []*sarama.ConsumerMessage
+		for at := from; at < to; at++ {
+			ms = append(ms, &sarama.ConsumerMessage{Offset: at})
+		}
+		c.enqueue(ms)
+	}
+	bring(0, 4)
+	bring(2, 4)
+	bring(2, 7)
+	var got []int64
+	for _, m := range c.queue {
+		got = append(got, m.Offset)
+	}
+	if want := []int64{0, 1, 2, 3, 4, 5, 6}; !slices.Equal(got, want) || c.position != 7 || c.waiting != 7*recordOverhead {
+		t.Errorf("queued are %v, %d bytes, up to %d; want %v, %d, 7", got, c.waiting, c.position, want, 7*recordOverhead)
 	}
 }

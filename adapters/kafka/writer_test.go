@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -247,6 +248,25 @@ func TestRefusedAfterADoubt(t *testing.T) {
 	}
 	if len(ids) != 3 || ids[0] != ids[1] || ids[1] == ids[2] {
 		t.Errorf("batches came under identities %v: want one for the first two, another for the third", ids)
+	}
+}
+
+// A broker that has had a batch for so long that it knows only that has written it: its senders are told so, and numbers go
+// on behind it.
+func TestWrittenLongAgo(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	var numbers []int32
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		numbers = append(numbers, x.records.FirstSequence)
+		return kerr.DuplicateSequenceNumber, nil
+	})
+	for i := range 2 {
+		if err := p.Publish(topic, numbered(3*i, 3)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(numbers, []int32{0, 3}) {
+		t.Errorf("batches of 3 have the numbers %v, want 0 and 3", numbers)
 	}
 }
 
