@@ -205,16 +205,26 @@ func TestDeletedBeforeANote(t *testing.T) {
 	c.is(c.own(7, func(adapters.Claim, []*adapters.Record) bool { return false }), ids("m", 10)[3:]...)
 }
 
-// delete deletes what is before an offset.
-func (c *crowd) delete(before int64) {
+// client is one of the client's own, for the time of the test.
+func (c *crowd) client() sarama.Client {
 	c.t.Helper()
 	s := sarama.NewConfig()
 	s.Version = sarama.V3_0_0_0
-	admin, err := sarama.NewClusterAdmin([]string{c.addr}, s)
+	client, err := sarama.NewClient([]string{c.addr}, s)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer func() { _ = admin.Close() }()
+	c.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// delete deletes what is before an offset.
+func (c *crowd) delete(before int64) {
+	c.t.Helper()
+	admin, err := sarama.NewClusterAdminFromClient(c.client())
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	if err := admin.DeleteRecords(c.topic, map[int32]int64{0: before}); err != nil {
 		c.t.Fatal(err)
 	}
@@ -223,13 +233,7 @@ func (c *crowd) delete(before int64) {
 // moveTo moves the group's offset, which nobody is in.
 func (c *crowd) moveTo(offset int64) {
 	c.t.Helper()
-	s := sarama.NewConfig()
-	s.Version = sarama.V3_0_0_0
-	client, err := sarama.NewClient([]string{c.addr}, s)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() { _ = client.Close() }()
+	client := c.client()
 	c.until("the offset is moved", func() bool { // a named member is in the group until its session is over
 		admin, err := sarama.NewClusterAdminFromClient(client)
 		if err != nil {
@@ -242,7 +246,7 @@ func (c *crowd) moveTo(offset int64) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		req := sarama.NewOffsetCommitRequest(s, c.topic)
+		req := sarama.NewOffsetCommitRequest(client.Config(), c.topic)
 		req.ConsumerGroupGeneration = -1
 		req.AddBlockWithLeaderEpoch(c.topic, 0, offset, -1, 0, "")
 		resp, err := broker.CommitOffset(req)
