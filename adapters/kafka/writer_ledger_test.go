@@ -43,13 +43,16 @@ type trouble struct {
 
 	lines kafkatest.Lines
 	deaf  atomic.Int32 // answers that are to be lost
+
+	connected chan struct{} // closed with the first message that is through
+	first     sync.Once
 }
 
 const troublePartitions, troubleSenders, troubleKeys, troubleMessages, troubleFaults = 6, 4, 5, 2000, 60
 
 func newTrouble(t *testing.T, seed uint64) *trouble {
 	t.Helper()
-	x := &trouble{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0))}
+	x := &trouble{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), connected: make(chan struct{})}
 	x.fake = kafkatest.Fake(t, kfake.NumBrokers(3), kfake.SeedTopics(troublePartitions, "topic"))
 	x.topic = "topic"
 	pub, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: x.fake.ListenAddrs(), Dial: x.dial}, SendTimeout: time.Minute})
@@ -72,6 +75,7 @@ func (x *trouble) run() {
 		senders.Wait()
 		close(sent)
 	}()
+	<-x.connected // who reaches no broker at the start is told so, and tries no longer
 	for range troubleFaults {
 		select {
 		case <-sent:
@@ -95,6 +99,7 @@ func (x *trouble) send(sender int, rnd *rand.Rand) {
 		}
 		under.Add(len(outs))
 		x.pub.Send(outs, func(through []*adapters.Outgoing) {
+			x.first.Do(func() { close(x.connected) })
 			for _, o := range through {
 				if o.Err != nil {
 					x.t.Errorf("message %s: %v", o.ID, o.Err)
