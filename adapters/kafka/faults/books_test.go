@@ -3,10 +3,14 @@ package faults_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +40,10 @@ type place struct {
 	partitions int
 	pub        *kafka.Publisher
 	ledger     leattest.Ledger
+
+	mu   sync.Mutex // the load looks at the effects too
+	seen []string   // lines of effects, as far as they were read
+	read int64      // bytes
 }
 
 func newPlace(t *testing.T, addr string, partitions int) *place {
@@ -53,11 +61,12 @@ func newPlace(t *testing.T, addr string, partitions int) *place {
 	return p
 }
 
-// parcels gives n of them, of keys keys, in the order of their keys.
-func parcels(n, keys int) []parcel {
+// parcels gives n of them, the first number from, of keys keys, in the order of their keys.
+func parcels(from, n, keys int) []parcel {
 	ps := make([]parcel, n)
-	for i := range ps {
-		ps[i] = parcel{ID: fmt.Sprint("id-", i), Key: fmt.Sprint("key-", i%keys), N: i / keys}
+	for at := range ps {
+		i := from + at
+		ps[at] = parcel{ID: fmt.Sprint("id-", i), Key: fmt.Sprint("key-", i%keys), N: i / keys}
 	}
 	return ps
 }
@@ -103,15 +112,29 @@ func (p *place) publish(t *testing.T, ps []parcel) {
 // effects reads the lines that consumers have written so far.
 func (p *place) effects(t *testing.T) []string {
 	t.Helper()
-	b, err := os.ReadFile(p.Effects)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	file, err := os.Open(p.Effects)
 	if os.IsNotExist(err) {
 		return nil
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(string(b), "\n")
-	return lines[:len(lines)-1]
+	defer func() { _ = file.Close() }()
+	b, err := io.ReadAll(io.NewSectionReader(file, p.read, math.MaxInt64-p.read))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		whole, ok := strings.CutSuffix(line, "\n")
+		if !ok {
+			break
+		}
+		p.seen = append(p.seen, whole)
+		p.read += int64(len(line))
+	}
+	return slices.Clip(p.seen)
 }
 
 // until waits until a condition holds, and fails the test when it does not within a limit.

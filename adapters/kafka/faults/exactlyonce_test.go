@@ -17,7 +17,7 @@ func TestExactlyOnce(t *testing.T) {
 	const partitions, relays = 4, 2
 	p := newPlace(t, addr, partitions)
 	p.Out = kafkatest.Topic(t, addr, partitions)
-	ps := parcels(n, 500)
+	ps := parcels(0, n, 500)
 	p.publish(t, ps[:n/4])
 	group := make([]*consumer, relays)
 	start := func(i int) {

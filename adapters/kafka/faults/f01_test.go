@@ -17,7 +17,7 @@ func TestF1(t *testing.T) {
 	const partitions, consumers = 4, 2
 	p := newPlace(t, addr, partitions)
 	p.Window = 50
-	ps := parcels(n, 200)
+	ps := parcels(0, n, 200)
 	group := []*consumer{p.start(t), p.start(t)}
 	published, worst := 0, time.Duration(0)
 	for kill := range kills {

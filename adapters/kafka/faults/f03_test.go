@@ -50,13 +50,12 @@ func TestF3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ps, ctx := parcels(100_000, keys), t.Context()
-	ctx, halt := context.WithCancel(ctx)
+	ctx, halt := context.WithCancel(t.Context())
 	published, done := 0, make(chan struct{})
 	go func() {
 		defer close(done)
-		for ctx.Err() == nil && published+batch <= len(ps) {
-			p.insist(t, ps[published:published+batch])
+		for ctx.Err() == nil {
+			p.insist(t, parcels(published, batch, keys))
 			published += batch
 			pace := time.NewTimer(20 * time.Millisecond)
 			<-pace.C

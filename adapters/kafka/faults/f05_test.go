@@ -25,13 +25,12 @@ func TestF5(t *testing.T) {
 	members := []*joined{w.join(t)}
 	ctx, halt := context.WithCancel(t.Context())
 	published, done := 0, make(chan struct{})
-	ps := parcels(keys*2000, keys)
 	go func() {
 		defer close(done)
 		pace := time.NewTicker(100 * time.Millisecond)
 		defer pace.Stop()
-		for ctx.Err() == nil && published < len(ps) {
-			p.insist(t, ps[published:published+keys])
+		for ctx.Err() == nil {
+			p.insist(t, parcels(published, keys, keys))
 			published += keys
 			<-pace.C
 		}

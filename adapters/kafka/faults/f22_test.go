@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,34 +16,31 @@ func TestF22(t *testing.T) {
 	_, seed := random(t)
 	addr := kafkatest.Shared(t).Addr()
 	restarts := of(3, 20)
-	const partitions, chunk = 4, 500
+	const partitions, keys, batch, behind = 4, 200, 50, 500
 	p := newPlace(t, addr, partitions)
-	ps := parcels((restarts+2)*chunk*4, 200)
 	group := []*consumer{p.start(t), p.start(t)}
 	var published atomic.Int64
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() { // the load
-		defer close(stopped)
-		for rest := ps; len(rest) > 0; {
-			select {
-			case <-stop:
-				return
-			default:
+	ctx, halt := context.WithCancel(t.Context())
+	halted := make(chan struct{})
+	go func() { // the load, until the last restart: as much as the group bears
+		defer close(halted)
+		pace := time.NewTicker(20 * time.Millisecond)
+		defer pace.Stop()
+		for ; ctx.Err() == nil; <-pace.C {
+			if n := int(published.Load()); n-len(p.effects(t)) < behind {
+				p.insist(t, parcels(n, batch, keys))
+				published.Add(batch)
 			}
-			p.publish(t, rest[:chunk/10])
-			published.Add(chunk / 10)
-			rest = rest[chunk/10:]
-			until(t, time.Minute, "the group keeps up", func() bool { return int(published.Load())-len(p.effects(t)) < chunk })
 		}
 	}()
 	for i := range restarts {
 		before := len(p.effects(t))
-		until(t, time.Minute, "effects go on", func() bool { return len(p.effects(t)) >= before+chunk/2 })
+		until(t, time.Minute, "effects go on", func() bool { return len(p.effects(t)) >= before+behind/2 })
 		group[i%2].stop(t)
 		group[i%2] = p.start(t)
 	}
-	close(stop)
-	<-stopped
+	halt()
+	<-halted
 	until(t, time.Minute, "everything has its effect", func() bool { return different(p.effects(t)) == int(published.Load()) })
 	for _, c := range group {
 		c.stop(t)
