@@ -3,6 +3,7 @@ package kafka
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/IBM/sarama"
 
@@ -79,4 +80,69 @@ func TestBroughtTwice(t *testing.T) {
 	if want := []int64{0, 1, 2, 3, 4, 5, 6}; !slices.Equal(got, want) || c.position != 7 || c.waiting != 7*recordOverhead {
 		t.Errorf("queued are %v, %d bytes, up to %d; want %v, %d, 7", got, c.waiting, c.position, want, 7*recordOverhead)
 	}
+}
+
+// What comes back and is finished after that, by who was late, does not come again. Breaks if only Finish looks.
+func TestFinishedAfterItCameBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conf := SubscriberConfig{}.withDefaults()
+		c := newClaim(t.Context(), &conf, nobody{}, nil, "topic", 0, 0)
+		for at := range int64(4) {
+			c.queue = append(c.queue, &sarama.ConsumerMessage{Offset: at})
+		}
+		next := func() (at []int64, rs []*adapters.Record) {
+			rs, err := c.Next(make([]*adapters.Record, 0, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rs {
+				at = append(at, r.Native.(*delivery).msg.Offset)
+			}
+			return at, rs
+		}
+		_, rs := next()
+		c.Return(rs)
+		c.Finish(rs[1:2])
+		if at, _ := next(); !slices.Equal(at, []int64{0, 2}) {
+			t.Errorf("0 and 2 of three come again, and here %v", at)
+		}
+		if at, _ := next(); !slices.Equal(at, []int64{3}) {
+			t.Errorf("then comes %v, want 3", at)
+		}
+	})
+}
+
+// A partition is paused because the queue is full, and while that is done the queue is emptied; what was to be added has been
+// read already. Breaks if only giving out records ends a pause: there are none, and none ever comes.
+func TestEmptiedWhileItIsPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conf := SubscriberConfig{Window: 4}.withDefaults()
+		fetched := &switched{}
+		c := newClaim(t.Context(), &conf, nobody{}, fetched, "topic", 0, 0)
+		ms := []*sarama.ConsumerMessage{{Offset: 0}, {Offset: 1}, {Offset: 2}}
+		c.enqueue(ms)
+		fetched.whilePausing = func() {
+			if rs, err := c.Next(make([]*adapters.Record, 0, 4)); err != nil || len(rs) != 3 {
+				t.Errorf("a claim of 3 records gives %d: %v", len(rs), err)
+			}
+		}
+		c.enqueue(ms[2:])
+		if !slices.Equal(fetched.calls, []string{"pause", "resume"}) || c.paused {
+			t.Errorf("the client was asked to %q, want a pause that ends", fetched.calls)
+		}
+	})
+}
+
+// switched is a source that notes how it is paused and resumed.
+type switched struct {
+	calls        []string
+	whilePausing func()
+}
+
+func (*switched) Messages() <-chan *sarama.ConsumerMessage { return nil }
+func (*switched) HighWaterMarkOffset() int64               { return 0 }
+func (s *switched) resume()                                { s.calls = append(s.calls, "resume") }
+func (s *switched) pause() {
+	s.calls = append(s.calls, "pause")
+	s.whilePausing()
 }

@@ -62,9 +62,7 @@ func (c *claim) enqueue(run []*sarama.ConsumerMessage) {
 			c.src.pause()
 			c.mu.Lock()
 			c.paused = true
-			if !c.full() { // meanwhile
-				c.roomy()
-			}
+			c.roomy() // meanwhile, perhaps
 			c.mu.Unlock()
 		}
 		c.mu.Lock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-go/leat/adapters"
@@ -361,18 +362,12 @@ func TestNoteTooLong(t *testing.T) {
 	)
 	fake := kafkatest.Fake(t)
 	var refused atomic.Int32
-	fake.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		fake.KeepControl()
-		req, resp := r.(*kmsg.OffsetCommitRequest), r.ResponseKind().(*kmsg.OffsetCommitResponse)
-		p := req.Topics[0].Partitions[0]
-		if p.Metadata == nil || len(*p.Metadata) <= room {
-			return nil, nil, false //nolint:nilnil // The fake answers by itself.
+	refuseCommits(fake, kerr.OffsetMetadataTooLarge, func(p kmsg.OffsetCommitRequestTopicPartition) bool {
+		long := p.Metadata != nil && len(*p.Metadata) > room
+		if long {
+			refused.Add(1)
 		}
-		refused.Add(1)
-		resp.Topics = []kmsg.OffsetCommitResponseTopic{{Topic: req.Topics[0].Topic, Partitions: []kmsg.OffsetCommitResponseTopicPartition{
-			{Partition: p.Partition, ErrorCode: kerr.OffsetMetadataTooLarge.Code},
-		}}}
-		return resp, nil, true
+		return long
 	})
 	c := newCrowd(t, kafkatest.Addr(fake), 1)
 	c.publish(ids("m", all)...)
@@ -395,4 +390,20 @@ func TestNoteTooLong(t *testing.T) {
 	if refused.Load() == 0 || again[0] != "m-100" || again[1] != "m-102" || again[len(again)-1] == "m-998" {
 		t.Errorf("%d notes were refused; then come %v", refused.Load(), again)
 	}
+}
+
+// refuseCommits has a broker refuse some commits of offsets, each of one partition.
+func refuseCommits(fake *kfake.Cluster, because *kerr.Error, some func(kmsg.OffsetCommitRequestTopicPartition) bool) {
+	fake.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		req, resp := r.(*kmsg.OffsetCommitRequest), r.ResponseKind().(*kmsg.OffsetCommitResponse)
+		p := req.Topics[0].Partitions[0]
+		if !some(p) {
+			return nil, nil, false //nolint:nilnil // The fake answers by itself.
+		}
+		resp.Topics = []kmsg.OffsetCommitResponseTopic{{Topic: req.Topics[0].Topic, Partitions: []kmsg.OffsetCommitResponseTopicPartition{
+			{Partition: p.Partition, ErrorCode: because.Code},
+		}}}
+		return resp, nil, true
+	})
 }
