@@ -98,6 +98,10 @@ func Unseen(rs []*Record) []*Record {
 // been delivered before.
 type RedeliveredKey struct{}
 
+// GiveBackKey is where the context of a message that a Subscriber has delivered may offer a func(). Whoever calls it before
+// a nack gives the message back: it comes again, and that it came back is no failure of its own.
+type GiveBackKey struct{}
+
 // An Outgoing is one message to publish. The publisher may keep Headers and Payload; nobody changes
 // them.
 type Outgoing struct {

@@ -97,7 +97,7 @@ func handlerName(ins []*inlet) string {
 // handler drives every step that reads a topic; the message is acknowledged after all of them.
 func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 	steps := h.flow.reached(ins)
-	return func(m *message.Message) error {
+	drive := func(m *message.Message) error {
 		ctx := m.Context()
 		if h.closing.Load() {
 			return h.flow.errorf("message %q: %w: close the router too", m.UUID, channel.ErrStopped)
@@ -111,6 +111,20 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 			}
 		}
 		return nil
+	}
+	return func(m *message.Message) error {
+		err := drive(m)
+		if err != nil {
+			giveBack(m) // tries are the flow's to count
+		}
+		return err
+	}
+}
+
+// giveBack tells the adapter, if it can be told, that the nack to come is no attempt.
+func giveBack(m *message.Message) {
+	if give, ok := m.Context().Value(adapters.GiveBackKey{}).(func()); ok {
+		give()
 	}
 }
 

@@ -78,6 +78,7 @@ func (c *channelClaim) Finish(rs []*adapters.Record) {
 func (c *channelClaim) Return(rs []*adapters.Record) {
 	for _, r := range rs {
 		if m, ok := r.Native.(*message.Message); ok {
+			giveBack(m)
 			m.Nack()
 		}
 	}

@@ -28,6 +28,9 @@ type member struct {
 	tally  *tally
 	health *health
 
+	process string // the Subscriber's Instance, of which conf's is made
+	free    func() // gives that to others of this process
+
 	ctx  context.Context //nolint:containedctx // The parent of claims' contexts.
 	kick chan struct{}   // holds a token: commit now
 
@@ -122,6 +125,7 @@ func (m *member) run() {
 	m.looking.Wait()
 	_ = errors.Join(m.client.Close(), m.desk.Close())
 	m.health.end()
+	m.free()
 	close(m.done)
 }
 
@@ -131,6 +135,7 @@ func (m *member) wait() { <-m.done }
 func (m *member) discard() {
 	_ = m.group.Close()
 	_ = errors.Join(m.client.Close(), m.desk.Close())
+	m.free()
 }
 
 func (m *member) ensure(ctx context.Context, topics []string) error {

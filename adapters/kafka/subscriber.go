@@ -22,6 +22,7 @@ type Subscriber struct {
 	parent *Subscriber // it was made of by Group
 	tally  *tally
 	letter *Publisher // of dead letters; nil: there is no topic for them
+	names  *names     // of its members that have an Instance
 
 	mu       sync.Mutex
 	closed   bool
@@ -57,7 +58,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &Subscriber{conf: c, tally: newTally(&c), readers: map[reader]struct{}{}}
+	s := &Subscriber{conf: c, tally: newTally(&c), names: &names{}, readers: map[reader]struct{}{}}
 	if c.DeadLetter == "" {
 		return s, nil
 	}
@@ -73,7 +74,7 @@ func (s *Subscriber) Group(name string) message.Subscriber {
 	if name == "" {
 		c.Instance = ""
 	}
-	g := &Subscriber{conf: c, parent: s, tally: newTally(&c), letter: s.letter, readers: map[reader]struct{}{}}
+	g := &Subscriber{conf: c, parent: s, tally: newTally(&c), letter: s.letter, names: s.names, readers: map[reader]struct{}{}}
 	s.mu.Lock()
 	s.children = append(s.children, g)
 	s.mu.Unlock()
@@ -112,7 +113,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 
 // Subscribe delivers what the group has not read of the topic: as many messages at once as Order, Lanes and
 // Window allow. What is nacked comes again, as Backoff and MaxAttempts say. Subscriptions that are made within
-// 50 ms of each other share one member of the group; a later one has its own, and so disturbs none.
+// 50 ms of each other share one member of the group; a later one is a member of its own, which is one rebalance more.
 //
 // When ctx ends or the subscriber is closed, nothing more is delivered; what is in flight has DrainTimeout
 // to be acknowledged, then its contexts end with a cause that wraps channel.ErrStopped and it is delivered
@@ -238,10 +239,15 @@ func (s *Subscriber) member(ctx context.Context, topics []string) (*member, erro
 	if s.isClosed() {
 		return nil, adapters.ErrClosed
 	}
-	m, err := newMember(ctx, &s.conf, s.tally)
+	conf := s.conf
+	var free func()
+	conf.Instance, free = s.names.take(conf.Group, conf.Instance)
+	m, err := newMember(ctx, &conf, s.tally)
 	if err != nil {
+		free()
 		return nil, err
 	}
+	m.process, m.free = s.conf.Instance, free
 	if err := m.ensure(ctx, s.withLetter(topics)); err != nil {
 		m.discard()
 		return nil, err

@@ -20,7 +20,7 @@ type SubscriberConfig struct {
 	Group string
 	// Instance makes the member a static one (group.instance.id): it comes back to its partitions after a
 	// restart within SessionTimeout, without a rebalance. It must be the same after the restart and another
-	// in every other process. "": none.
+	// in every other process. A Subscriber's second member of a group at the same time is Instance-2, and so on. "": none.
 	Instance string
 	// Order says which messages of a partition may be in flight at once. Default: one of each key. Messages
 	// without a key keep their order among themselves.

@@ -202,8 +202,8 @@ func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 		return p.conf.TransactionalID, nil
 	}
 	for _, x := range stakes {
-		if c := x.member.conf; c.Instance != "" {
-			return c.Group + "-" + c.Instance, nil
+		if m := x.member; m.process != "" {
+			return m.conf.Group + "-" + m.process, nil
 		}
 	}
 	return "", channel.Permanent(wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +

@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/internal/lazy"
@@ -16,6 +17,7 @@ type messageContext struct {
 	native       any             // may answer for values of its own
 	again        int
 	doubtful     bool
+	back         atomic.Bool // the nack to come is no attempt
 }
 
 type againKey struct{}
@@ -33,6 +35,8 @@ func (c *messageContext) Value(key any) any {
 		return c.again
 	case adapters.RedeliveredKey{}:
 		return c.again > 0 || c.doubtful
+	case adapters.GiveBackKey{}:
+		return func() { c.back.Store(true) }
 	}
 	if n, ok := c.native.(interface{ Value(key any) any }); ok {
 		if v := n.Value(key); v != nil {

@@ -28,7 +28,8 @@ type turn struct {
 type tries struct {
 	failure
 
-	n int // in a row
+	n    int // in a row
+	back int // of them, those that were no attempt: it was given back
 }
 
 // again is how often the record was delivered before, as far as is known.

@@ -54,6 +54,39 @@ func TestNack(t *testing.T) {
 	})
 }
 
+// Who gives a message back by a nack, since he is about to stop, has not tried it: it comes again after a pause, known to,
+// and is not buried for that. Breaks if such nacks count: a router that goes on for a second after its flow has stopped
+// would bury what is healthy.
+func TestGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &post{}
+		r := deliver(t, letters(p), claimOf(adapters.KeyOrdered, rec("a.1")...))
+		give := func(tried bool) {
+			t.Helper()
+			m := r.next(t, "a.1")
+			if !tried {
+				m.Context().Value(adapters.GiveBackKey{}).(func())()
+			}
+			m.Nack()
+			r.none(t)
+			pass(short.Cap)
+		}
+		for _, tried := range []bool{false, false, false, true, false, true, false} {
+			give(tried)
+		}
+		m := r.next(t, "a.1")
+		if Again(m.Context()) != 7 {
+			t.Errorf("it was delivered 7 times before, and says %d", Again(m.Context()))
+		}
+		r.claim.did(t, "", "")
+		m.Nack()
+		r.claim.did(t, "a.1", "")
+		if n := len(p.all()); n != 1 {
+			t.Errorf("after a third try %d letters are there", n)
+		}
+	})
+}
+
 // Deliveries that the adapter knows of count.
 func TestAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -53,8 +53,12 @@ func (w *worker) settle() event {
 	}
 	w.tries.nacked()
 	w.tries.n++
+	tried := !w.ctx.back.Load()
+	if !tried {
+		w.tries.back++
+	}
 	switch {
-	case w.MaxAttempts > 0 && w.tries.attempts >= w.MaxAttempts:
+	case tried && w.MaxAttempts > 0 && w.tries.attempts-w.tries.back >= w.MaxAttempts:
 		if !w.bury(w.tries.failure) {
 			return returned
 		}
