@@ -129,6 +129,14 @@ func (c *claim) isLost() bool {
 	return c.lost
 }
 
+// errLost is an adapters.ErrLost if nothing can be finished any more.
+func (c *claim) errLost() error {
+	if !c.isLost() {
+		return nil
+	}
+	return fmt.Errorf("topic %q, partition %d: %w", c.topic, c.partition, adapters.ErrLost)
+}
+
 // settleUp ends the time there is for the rest: own has returned, and the commit has a time of its own.
 func (c *claim) settleUp() {
 	c.mu.Lock()

@@ -196,6 +196,11 @@ func (m *membership) addStake(ctx context.Context, x *stake) error {
 		Version: 3, TransactionalID: m.id, GroupID: group, ProducerID: m.me.id, ProducerEpoch: m.me.epoch,
 		MemberID: x.session.MemberID(), GenerationID: x.session.GenerationID(), Topics: x.offsets(),
 	}
+	// The coordinator looks at the generation, not at who owns what in it, and a session goes on in the next one. So it is
+	// read before the claims are looked at: what is ours after that was so in this generation.
+	if err := x.lost(); err != nil {
+		return err
+	}
 	if id := x.member.conf.Instance; id != "" {
 		commit.GroupInstanceID = &id
 	}

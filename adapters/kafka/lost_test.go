@@ -60,3 +60,36 @@ func TestLostIsNotCommitted(t *testing.T) {
 	})
 	c.is(c.own(2, func(adapters.Claim, []*adapters.Record) bool { return false }), ids("m", 2)...)
 }
+
+// A partition is lost while a transaction asks that offsets may be added to it. Its member is in the group, in a newer
+// generation, so the coordinator would take the offset. Breaks if that is the only one who is asked: the partition's next
+// owner and this one both commit what they made of the same messages.
+func TestLostWhileOffsetsAreAdded(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	both := halves(t, addr, 3)
+	out := kafkatest.Topic(t, addr, 1)
+	gone, ours := both[0], both[1]
+	fake.ControlKey(int16(kmsg.AddOffsetsToTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+		gone.claim.mu.Lock()
+		defer gone.claim.mu.Unlock()
+		gone.claim.lost = true
+		return nil, nil, false //nolint:nilnil // The fake answers by itself.
+	})
+	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}}, TransactionalID: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	err = p.Transact(t.Context(), []adapters.Finished{{Claim: gone.claim, Records: gone.run}, {Claim: ours.claim, Records: ours.run}},
+		relay(out, append(gone.run[:3:3], ours.run...)))
+	if !errors.Is(err, adapters.ErrLost) {
+		t.Errorf("a transaction with a partition that is another's: %v", err)
+	}
+	if err := p.Transact(t.Context(), []adapters.Finished{{Claim: ours.claim, Records: ours.run}}, relay(out, ours.run)); err != nil {
+		t.Error(err)
+	}
+	if all := committedOn(t, addr, out); len(all) != len(ours.run) {
+		t.Errorf("committed are %v, want what is ours", all)
+	}
+}

@@ -115,8 +115,8 @@ func stakesOf(finished []adapters.Finished) (stakes []*stake, err error) {
 		if !ok {
 			return nil, errForeignClaim
 		}
-		if c.isLost() {
-			return nil, fmt.Errorf("topic %q, partition %d: %w", c.topic, c.partition, adapters.ErrLost)
+		if err := c.errLost(); err != nil {
+			return nil, err
 		}
 		var x *stake
 		for _, known := range stakes {
@@ -152,6 +152,16 @@ func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 		})
 	}
 	return all
+}
+
+// lost gives an error if one of the claims is another's.
+func (x *stake) lost() error {
+	for _, c := range x.claims {
+		if err := c.errLost(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (x *stake) settle() {
