@@ -16,7 +16,8 @@ type destination struct {
 	chooses    sarama.Partitioner
 	asked      sarama.ProducerMessage // to ask it with
 	key        body
-	partitions []*partition
+	partitions []*partition // that the topic has
+	known      []*partition // and that it had: they keep their identity, or what comes back would begin to count anew under it
 	waiting    []*pending // until the partitions are known
 	looking    bool
 	looked     time.Time // at how many partitions there are
@@ -95,11 +96,14 @@ func (w *writer) counted(d *destination, n int, err error) {
 		w.calm(d)
 	}
 	d.failures = 0
-	for i := len(d.partitions); i < n; i++ {
-		d.partitions = append(d.partitions, &partition{of: d, number: int32(i), most: w.client.Config().Producer.MaxMessageBytes}) //nolint:gosec // A few.
+	for i := len(d.known); i < n; i++ {
+		d.known = append(d.known, &partition{of: d, number: int32(i), most: w.client.Config().Producer.MaxMessageBytes}) //nolint:gosec // A few.
 	}
-	if n > 0 && n < len(d.partitions) {
-		w.shrink(d, n)
+	if n > 0 {
+		d.partitions = d.known[:n]
+		for _, p := range d.known[n:] {
+			w.touch(p)
+		}
 	}
 	for _, x := range d.waiting {
 		if len(d.partitions) == 0 {
@@ -111,17 +115,11 @@ func (w *writer) counted(d *destination, n int, err error) {
 	d.waiting = nil
 }
 
-// shrink has a topic be one of n partitions, because it was made anew. A batch for another is sent until its senders give up.
-func (w *writer) shrink(d *destination, n int) {
-	for _, p := range d.partitions[n:] {
-		p.gone = true
-		w.touch(p)
-	}
-	clear(d.partitions[n:])
-	d.partitions = d.partitions[:n]
-}
+// isGone reports whether the topic has no such partition: it was made anew with fewer, or the broker that was asked has not
+// heard of it yet.
+func (p *partition) isGone() bool { return int(p.number) >= len(p.of.partitions) }
 
-// leave has what waits for a partition that is gone wait for others.
+// leave has what waits for a partition that is gone wait for others. A batch is sent until its senders give up.
 func (w *writer) leave(p *partition) {
 	waiting := waitingOf(p.waiting)
 	p.waiting = nil

@@ -15,7 +15,6 @@ type partition struct {
 	batch   *batch     // under way, or to be sent again
 	busy    bool       // run waits for something about it, and leaves it alone until then
 	touched bool
-	gone    bool // the topic has no such partition any more
 
 	leader   *sarama.Broker
 	identity *identity
@@ -50,7 +49,7 @@ func (w *writer) dispatch() {
 	for i := 0; i < len(w.touched); i++ { //nolint:intrange // It grows: leave touches others.
 		p := w.touched[i]
 		p.touched = false
-		if p.gone {
+		if p.isGone() {
 			w.leave(p)
 		}
 		if p.busy || p.batch == nil && len(p.waiting) == 0 || !w.isReady(p) {
@@ -77,6 +76,7 @@ func (w *writer) isReady(p *partition) bool {
 	switch {
 	case w.transaction != nil && w.transaction.failed != nil:
 		w.failAll(p, w.transaction.failed)
+		w.abandon(p, w.transaction.failed)
 	case p.leader == nil:
 		w.find(p)
 	case p.identity == nil && !w.identify(p):
@@ -148,6 +148,20 @@ func (w *writer) failAll(p *partition, err error) {
 	}
 	clear(p.waiting)
 	p.waiting = p.waiting[:0]
+}
+
+// abandon settles a batch that is not sent again.
+func (w *writer) abandon(p *partition, err error) {
+	if p.batch == nil {
+		return
+	}
+	for _, x := range p.batch.items {
+		if x.state.CompareAndSwap(given, settled) {
+			x.err = fmt.Errorf("%w: %w", ErrUnknown, err)
+			w.failed = append(w.failed, x)
+		}
+	}
+	p.batch = nil
 }
 
 // serve sends requests to a broker, as many as may be open at once.

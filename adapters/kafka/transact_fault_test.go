@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/kafkatest"
 )
 
@@ -68,6 +71,34 @@ func TestRefusedInATransaction(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s is there %d times", id, n)
 		}
+	}
+}
+
+// A batch of a transaction is refused for good while nobody knows of another. The transaction is aborted then, and the message
+// that was refused says why. Breaks if it waits until TransactionTimeout for the other, and nobody is to blame.
+func TestRefusedBesideADoubtfulBatch(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	topic := kafkatest.Topic(t, kafkatest.Addr(fake), 2)
+	p := transactional(t, kafkatest.Addr(fake), time.Minute)
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		if x.partition == 0 {
+			return kerr.RequestTimedOut, nil
+		}
+		return kerr.MessageTooLarge, nil
+	})
+	var outs []*adapters.Outgoing
+	for i := range 20 {
+		outs = append(outs, &adapters.Outgoing{Topic: topic, ID: fmt.Sprint(i), Key: fmt.Sprint(i)})
+	}
+	begun := time.Now()
+	if err := p.Transact(t.Context(), nil, outs); !channel.IsPermanent(err) {
+		t.Errorf("a transaction of which a part is refused: %v", err)
+	}
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if !slices.ContainsFunc(outs, func(o *adapters.Outgoing) bool { return channel.IsPermanent(o.Err) }) {
+		t.Error("no message says that it was refused")
 	}
 }
 

@@ -485,6 +485,40 @@ func TestTopicIsMadeAnewAndSmaller(t *testing.T) {
 	}
 }
 
+// A broker that was asked for a topic's partitions has not heard of the newest, and then has. Breaks if messages are written
+// there under numbers that were: the broker takes them for what it has already, and says that they are written.
+func TestPartitionComesBack(t *testing.T) {
+	fake, p, topic := writing(t, 3, nil)
+	key := "" // of the last partition
+	for i := 0; key == ""; i++ {
+		m := numbered(i, 1)
+		m[0].Metadata[channel.HeaderKey] = fmt.Sprint(i)
+		if err := p.Publish(topic, m...); err != nil {
+			t.Fatal(err)
+		}
+		if fake.PartitionInfo(topic, 2).HighWatermark == 1 {
+			key = fmt.Sprint(i)
+		}
+	}
+	counted := make(chan struct{})
+	w := p.writer
+	w.do(func() {
+		d := w.topics[topic]
+		w.counted(d, 2, nil)
+		w.counted(d, 3, nil)
+		close(counted)
+	})
+	<-counted
+	m := numbered(1000, 1)
+	m[0].Metadata[channel.HeaderKey] = key
+	if err := p.Publish(topic, m...); err != nil {
+		t.Fatal(err)
+	}
+	if n := fake.PartitionInfo(topic, 2).HighWatermark; n != 2 {
+		t.Errorf("%d messages are on the partition, want 2", n)
+	}
+}
+
 // A topic gets more partitions. Breaks if they are not written to, until the program is started again.
 func TestTopicGrows(t *testing.T) {
 	fake, p, topic := writing(t, 1, nil)
