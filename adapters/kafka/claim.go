@@ -47,16 +47,17 @@ type claim struct {
 	offset    int64
 	note      string // what that says of what is behind it: see handover.go
 	stage     stage
-	doubtful  uint64              // so many of the first may have been delivered before
-	past      islands             // is finished already
-	listing   uint                // how many offsets a note may tell about
-	unseen    map[uint64]struct{} // returned by who has shown them to nobody; nil: none
-	oldest    time.Time           // when the oldest that is not finished was given out, about
-	position  int64               // the offset behind what was queued last
-	refused   *refusal            // what comes after the queue, and nothing after it
-	restartAt int64               // the offset behind that; 0: none
-	held      bool                // paused for that
-	suspect   bool                // the member's: it is being looked into
+	doubtful  uint64          // so many of the first may have been delivered before
+	past      islands         // is finished already
+	listing   uint            // how many offsets a note may tell about
+	unseen    map[uint64]bool // returned by who has shown them to nobody; true: and never has; nil: none
+	oldest    time.Time       // when the oldest that is not finished was given out, about
+	position  int64           // the offset behind what was queued last
+	refused   *refusal        // what comes after the queue, and nothing after it
+	restartAt int64           // the offset behind that; 0: none
+	rewound   bool            // it begins before what the client reads: nothing is given out, and the session begins anew
+	held      bool            // paused for that
+	suspect   bool            // the member's: it is being looked into
 }
 
 // An owner is the member or the follower that a claim belongs to.
@@ -425,9 +426,9 @@ func (c *claim) Return(rs []*adapters.Record) {
 		}
 		if r.Unseen {
 			if c.unseen == nil {
-				c.unseen = map[uint64]struct{}{}
+				c.unseen = map[uint64]bool{}
 			}
-			c.unseen[d.seq] = struct{}{}
+			c.unseen[d.seq] = r.Again == 0
 		}
 		if !stopping {
 			c.giveBack(d)

@@ -1,13 +1,16 @@
 package kafka
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/IBM/sarama"
 
 	"github.com/leat-go/leat/adapters"
+	"github.com/leat-go/leat/channel"
 )
 
 // Where bytes bound the window, a claim gives out few records at once, and allocates no more than those. Breaks if it
@@ -112,37 +115,122 @@ func TestFinishedAfterItCameBack(t *testing.T) {
 	})
 }
 
-// A partition is paused because the queue is full, and while that is done the queue is emptied; what was to be added has been
-// read already. Breaks if only giving out records ends a pause: there are none, and none ever comes.
-func TestEmptiedWhileItIsPaused(t *testing.T) {
+// A full queue pauses the partition until half of it has gone out, and what is held for another reason stays so. Breaks if the
+// client goes on while more waits than may, or never does again.
+func TestPausedForWantOfRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conf := SubscriberConfig{Window: 4}.withDefaults()
-		fetched := &switched{}
-		c := newClaim(t.Context(), &conf, nobody{}, fetched, "topic", 0, 0)
-		ms := []*sarama.ConsumerMessage{{Offset: 0}, {Offset: 1}, {Offset: 2}}
-		c.enqueue(ms)
-		fetched.whilePausing = func() {
-			if rs, err := c.Next(make([]*adapters.Record, 0, 4)); err != nil || len(rs) != 3 {
-				t.Errorf("a claim of 3 records gives %d: %v", len(rs), err)
+		conf := SubscriberConfig{Window: 8}.withDefaults()
+		client := &switched{}
+		c := newClaim(t.Context(), &conf, nobody{}, client, "topic", 0, 0)
+		bring := func(from, to int64) {
+			var ms []*sarama.ConsumerMessage
+			for at := from; at < to; at++ {
+				ms = append(ms, &sarama.ConsumerMessage{Offset: at})
+			}
+			c.enqueue(ms)
+		}
+		is := func(want ...string) {
+			t.Helper()
+			if !slices.Equal(client.calls, want) {
+				t.Fatalf("the client was asked to %q, want %q", client.calls, want)
 			}
 		}
-		c.enqueue(ms[2:])
-		if !slices.Equal(fetched.calls, []string{"pause", "resume"}) || c.paused {
-			t.Errorf("the client was asked to %q, want a pause that ends", fetched.calls)
+		take := func(n int) {
+			t.Helper()
+			rs, err := c.Next(make([]*adapters.Record, 0, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Finish(rs)
+			to, _ := c.uncommitted()
+			c.commit(to)
 		}
+		bring(0, 4) // there was room
+		is()
+		begun := time.Now()
+		bring(4, 5) // there is none
+		if is("pause"); time.Since(begun) != holdUp {
+			t.Errorf("it was paused after %v, want %v", time.Since(begun), holdUp)
+		}
+		bring(5, 6) // which was on its way
+		take(3)
+		is("pause")
+		take(1)
+		is("pause", "resume")
+		bring(6, 8)
+		bring(8, 9)
+		is("pause", "resume", "pause")
+		c.hold()
+		take(8)
+		is("pause", "resume", "pause", "pause")
+		c.release()
+		is("pause", "resume", "pause", "pause", "resume")
+		bring(9, 14)
+		go func() {
+			<-time.After(holdUp / 2)
+			take(8)
+		}()
+		bring(14, 15) // there is some in time
+		is("pause", "resume", "pause", "pause", "resume")
 	})
 }
 
 // switched is a source that notes how it is paused and resumed.
-type switched struct {
-	calls        []string
-	whilePausing func()
-}
+type switched struct{ calls []string }
 
 func (*switched) Messages() <-chan *sarama.ConsumerMessage { return nil }
 func (*switched) HighWaterMarkOffset() int64               { return 0 }
+func (s *switched) pause()                                 { s.calls = append(s.calls, "pause") }
 func (s *switched) resume()                                { s.calls = append(s.calls, "resume") }
-func (s *switched) pause() {
-	s.calls = append(s.calls, "pause")
-	s.whilePausing()
+
+// What was shown, came back and was then returned as shown to nobody may have had its effect. Breaks if the next owner is told
+// that nobody has seen it.
+func TestShownOnceIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conf := SubscriberConfig{}.withDefaults()
+		c := newClaim(t.Context(), &conf, nobody{}, nil, "topic", 0, 0)
+		c.stage = owned
+		c.queue = append(c.queue, &sarama.ConsumerMessage{Offset: 0}, &sarama.ConsumerMessage{Offset: 1})
+		next := func(n int) []*adapters.Record {
+			rs, err := c.Next(make([]*adapters.Record, 0, n))
+			if err != nil || len(rs) != n {
+				t.Fatalf("a claim of 2 records gives %d: %v", len(rs), err)
+			}
+			return rs
+		}
+		c.Return(next(1))
+		shown := next(1)
+		other := next(1)
+		c.stop(channel.ErrStopped)
+		c.Return(adapters.Unseen(append(shown, other...)))
+		c.settleUp()
+		if to, _ := c.uncommitted(); to.note != "leat-out:1" {
+			t.Errorf("it leaves %q, want that one may have been seen", to.note)
+		}
+		c.cancel(nil)
+	})
+}
+
+// A member that has ended, and whose last partition goes to another member, ends its session. Breaks if it waits for the group
+// to do that: Close hangs.
+func TestLastClaimEndsTheSession(t *testing.T) {
+	conf := SubscriberConfig{Cluster: Cluster{Brokers: []string{"b:1"}}, Group: "g"}.withDefaults()
+	var ends error
+	m := &member{
+		conf: &conf, log: conf.Cluster.Logger, tally: newTally(&conf), health: newHealth(conf.Cluster.Logger, &conf.Cluster),
+		claims: map[*claim]struct{}{}, end: func(cause error) { ends = cause }, why: errRevoked,
+	}
+	for range 2 {
+		m.claims[newClaim(t.Context(), &conf, m, nil, "topic", 0, 0)] = struct{}{}
+	}
+	for c := range m.claims {
+		if ends != nil {
+			t.Error("the session ends before the last claim")
+		}
+		m.tally.claimed(c)
+		m.leave(c)
+	}
+	if isLoss(ends) || !errors.Is(ends, errRevoked) {
+		t.Errorf("the session ends because %v", ends)
+	}
 }

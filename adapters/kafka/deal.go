@@ -18,7 +18,7 @@ type destination struct {
 	key        body
 	partitions []*partition // that the topic has
 	known      []*partition // and that it had: they keep their identity, or what comes back would begin to count anew under it
-	waiting    []*pending // until the partitions are known
+	waiting    []*pending   // until the partitions are known
 	looking    bool
 	looked     time.Time // at how many partitions there are
 	failures   int       // to look, in a row

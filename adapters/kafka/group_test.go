@@ -19,6 +19,7 @@ import (
 type crowd struct {
 	t           *testing.T
 	addr, topic string
+	change      func(*SubscriberConfig) // of own; nil: none
 
 	mu    sync.Mutex
 	owned map[string][]int32 // by member, in the order of their claims

@@ -122,6 +122,11 @@ func (m *member) inherit(c *claim) error {
 	if b != nil && !errors.Is(b.Err, sarama.ErrNoError) {
 		return fmt.Errorf("what was committed of topic %q, partition %d: %w", c.topic, c.partition, b.Err)
 	}
+	if b != nil && b.Offset >= 0 {
+		if err := m.overtaken(c, b.Offset); err != nil {
+			return err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stage != arrived {
@@ -132,6 +137,41 @@ func (m *member) inherit(c *claim) error {
 		c.heed(b.Metadata)
 	}
 	return nil
+}
+
+// overtaken looks whether what the group has committed is on the partition. Where it is not, the client has begun at Start;
+// what is there and was never read must not be skipped for that, so the claim begins at the oldest message.
+func (m *member) overtaken(c *claim, committed int64) error {
+	c.mu.Lock()
+	begins := c.offset
+	c.mu.Unlock()
+	if committed == begins {
+		return nil
+	}
+	oldest, err := m.desk.GetOffset(c.topic, c.partition, sarama.OffsetOldest)
+	if err != nil {
+		return fmt.Errorf("asking where topic %q, partition %d begins: %w", c.topic, c.partition, err)
+	}
+	newest, err := m.desk.GetOffset(c.topic, c.partition, sarama.OffsetNewest)
+	if err != nil {
+		return fmt.Errorf("asking where topic %q, partition %d ends: %w", c.topic, c.partition, err)
+	}
+	if committed >= oldest && committed <= newest { // somebody has committed meanwhile
+		return nil
+	}
+	m.log.Error("messages were deleted before they were read, or the topic was made anew: reading goes on at the oldest",
+		"topic", c.topic, "partition", c.partition, "committed", committed, "oldest", oldest)
+	if begins > oldest {
+		c.rewind(oldest)
+	}
+	return nil
+}
+
+// rewind has the claim begin at an offset before that of the client.
+func (c *claim) rewind(to int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset, c.position, c.progress.mark, c.rewound = to, to, to, true
 }
 
 // heed takes over what the owner before has said. What cannot be read counts as the most it could say.
@@ -180,7 +220,7 @@ func (c *claim) left(base uint64, offset int64) note {
 			}
 		} else {
 			left++
-			if _, unseen := c.unseen[i]; !unseen || i < c.doubtful {
+			if never := c.unseen[i]; !never || i < c.doubtful {
 				n.out = left
 			}
 		}

@@ -58,14 +58,12 @@ func (c *claim) enqueue(run []*sarama.ConsumerMessage) {
 	c.mu.Lock()
 	if !c.paused && !c.held && c.full() {
 		c.mu.Unlock()
-		if !c.holdUp() {
-			c.src.pause()
-			c.mu.Lock()
-			c.paused = true
-			c.roomy() // meanwhile, perhaps
-			c.mu.Unlock()
-		}
+		went := c.holdUp()
 		c.mu.Lock()
+		if !went && c.full() {
+			c.src.pause()
+			c.paused = true
+		}
 	}
 	select {
 	case <-c.stopping: // nobody takes them any more

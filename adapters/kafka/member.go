@@ -221,7 +221,7 @@ func (m *member) stop(why error) {
 	for _, c := range claims {
 		c.stop(why)
 	}
-	if len(claims) == 0 && end != nil { // else the first claim that is let go ends the session
+	if len(claims) == 0 && end != nil { // else the last claim that is let go ends the session
 		endSession(end, why)
 	}
 }
@@ -291,9 +291,13 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, kc sarama.ConsumerG
 		c.intake()
 		c.stop(fmt.Errorf("%w: %w", channel.ErrStopped, errRevoked))
 	}()
-	if err := m.takeOver(c); err != nil {
+	err := m.takeOver(c)
+	if err != nil || c.rewound {
 		m.leave(c)
 		unwatch()
+		if err == nil {
+			m.restart()
+		}
 		return err
 	}
 	worked := make(chan struct{})
@@ -334,7 +338,12 @@ func (m *member) leave(c *claim) {
 	c.letGo()
 	m.mu.Lock()
 	delete(m.claims, c)
+	last := len(m.claims) == 0
+	why, end := m.why, m.end
 	m.mu.Unlock()
+	if why != nil && last { // one that goes to another member does not end the session by itself
+		endSession(end, why)
+	}
 	m.health.well(c.part()) // another's trouble now
 	m.tally.released(c)
 }

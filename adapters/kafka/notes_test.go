@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -206,6 +208,30 @@ func TestDeletedBeforeANote(t *testing.T) {
 	c.is(c.own(7, func(adapters.Claim, []*adapters.Record) bool { return false }), ids("m", 10)[3:]...)
 }
 
+// Records are deleted before a group has read them. It goes on at the oldest there is, wherever a group begins that has
+// committed nothing, and says that it has missed some. Breaks if Start decides: with Newest it skips what is still there.
+func TestOvertakenByRetention(t *testing.T) {
+	for name, start := range map[string]Start{"oldest": Oldest, "newest": Newest} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t, kafkatest.Shared(t).Addr(), 1)
+			var said bytes.Buffer
+			c.publish(ids("m", 10)...)
+			c.is(c.own(2, func(x adapters.Claim, rs []*adapters.Record) bool {
+				x.Finish(rs)
+				return false
+			}), ids("m", 2)...)
+			c.delete(5)
+			c.change = func(s *SubscriberConfig) {
+				s.Start, s.Cluster.Logger = start, slog.New(slog.NewTextHandler(&said, nil))
+			}
+			c.is(c.own(5, func(adapters.Claim, []*adapters.Record) bool { return false }), ids("m", 10)[5:]...)
+			if n := strings.Count(said.String(), "deleted before they were read"); n != 1 || !strings.Contains(said.String(), "committed=2 oldest=5") {
+				t.Errorf("of what is missed %d lines are logged, want 1, with both offsets: %s", n, said.String())
+			}
+		})
+	}
+}
+
 // client is one of the client's own, for the time of the test.
 func (c *crowd) client() sarama.Client {
 	c.t.Helper()
@@ -266,10 +292,14 @@ func (nobody) restart()                {}
 // them one by one, and ends by f's answer: it lets go, or stays until it is expelled.
 func (c *crowd) own(n int, f func(x adapters.Claim, rs []*adapters.Record) (stay bool)) (got []string) {
 	c.t.Helper()
-	s, err := NewSubscriber(SubscriberConfig{
+	conf := SubscriberConfig{
 		Cluster: Cluster{Brokers: []string{c.addr}}, Group: c.topic, Instance: "x", HeartbeatInterval: 50 * time.Millisecond,
 		CommitInterval: 10 * time.Millisecond,
-	})
+	}
+	if c.change != nil {
+		c.change(&conf)
+	}
+	s, err := NewSubscriber(conf)
 	if err != nil {
 		c.t.Fatal(err)
 	}

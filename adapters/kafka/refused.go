@@ -140,19 +140,18 @@ func (c *claim) refuse(client sarama.Client, at int64, why error) (*refusal, err
 
 // hold pauses the partition until release, or for good: the client reads it again in the next session.
 func (c *claim) hold() {
-	c.src.pause()
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.src.pause()
 	c.held = true
-	c.mu.Unlock()
 }
 
 // release undoes hold.
 func (c *claim) release() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.held = false
-	paused := c.paused // for want of room
-	c.mu.Unlock()
-	if !paused {
+	if !c.paused { // for want of room
 		c.src.resume()
 	}
 }
