@@ -171,14 +171,22 @@ func (f *follower) read(topic string, partition int32, first bool) error {
 	if first && f.conf.Start == Newest && f.caughtUp == nil {
 		from = end
 	}
+	until := int64(-1)
+	if first && end > from {
+		until = end
+	}
+	return f.claim(topic, partition, from, until)
+}
+
+// claim reads a partition from an offset on.
+func (f *follower) claim(topic string, partition int32, from, until int64) error {
 	pc, err := f.consumer.ConsumePartition(topic, partition, from)
 	if err != nil {
-		return err //nolint:wrapcheck // As above.
+		return err //nolint:wrapcheck // The caller says what was being done.
 	}
 	c := newClaim(f.ctx, f.conf, f, soloSource{pc}, topic, partition, from)
-	x := &followed{until: -1}
-	if first && end > from {
-		x.until = end
+	x := &followed{until: until}
+	if until >= 0 {
 		f.behind.Add(1)
 	}
 	f.mu.Lock()
@@ -199,12 +207,15 @@ func (f *follower) read(topic string, partition int32, first bool) error {
 	})
 	f.all.Go(func() {
 		c.intake()
-		c.stop(fmt.Errorf("%w: topic %q, partition %d cannot be read any more", channel.ErrStopped, topic, partition))
+		c.stop(errOvertaken)
 	})
 	f.all.Go(func() {
 		f.own(c)
 		c.letGo()
 		pc.AsyncClose()
+		if errors.Is(c.why, errOvertaken) {
+			f.again(c)
+		}
 		f.mu.Lock()
 		delete(f.claims, c)
 		f.mu.Unlock()
@@ -213,9 +224,65 @@ func (f *follower) read(topic string, partition int32, first bool) error {
 	return nil
 }
 
+// errOvertaken is why a claim ends whose client gives no more: its position is not on the partition any more.
+var errOvertaken = fmt.Errorf("%w: the next message to be read was deleted", channel.ErrStopped)
+
+// again begins to read a partition anew, at its oldest message, until that has worked or the follower stops.
+func (f *follower) again(c *claim) {
+	f.mu.Lock()
+	until := f.claims[c].until
+	f.claims[c].until = -1 // the next one is to catch up
+	f.mu.Unlock()
+	for n := 1; !f.isStopped(); n++ {
+		err := f.anew(c, until)
+		if err == nil {
+			if until >= 0 {
+				f.reached(1)
+			}
+			return
+		}
+		f.health.trouble(c.part(), fmt.Errorf("reading topic %q, partition %d anew: %w", c.topic, c.partition, err))
+		f.sleep(pause(50*time.Millisecond, time.Second, n))
+	}
+}
+
+func (f *follower) anew(c *claim, until int64) error {
+	oldest, err := f.client.GetOffset(c.topic, c.partition, sarama.OffsetOldest)
+	if err != nil {
+		return err //nolint:wrapcheck // again says what was being done.
+	}
+	newest, err := f.client.GetOffset(c.topic, c.partition, sarama.OffsetNewest)
+	if err != nil {
+		return err //nolint:wrapcheck // As above.
+	}
+	if until = min(until, newest); until <= oldest { // nothing of what was there then is left
+		until = -1
+	}
+	return f.claim(c.topic, c.partition, oldest, until)
+}
+
+func (f *follower) isStopped() bool {
+	select {
+	case <-f.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+func (f *follower) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-f.stopping:
+	}
+}
+
 func (f *follower) trouble(c *claim, err error) {
 	if errors.Is(err, sarama.ErrOffsetOutOfRange) {
-		f.log.Error("messages were deleted before they were read", "topic", c.topic, "partition", c.partition, "error", err)
+		f.log.Error("messages were deleted before they were read, or the topic was made anew: reading goes on at the oldest",
+			"topic", c.topic, "partition", c.partition, "position", c.positionNow(), "error", err)
 		return
 	}
 	if isRefusal(err) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,6 +96,79 @@ func TestWithoutGroup(t *testing.T) {
 	}
 	if len(on) < 3 {
 		t.Errorf("the messages are on %d partitions: nothing is on a new one", len(on))
+	}
+}
+
+// What a follower was about to read is deleted. It goes on at the oldest message there is, says so, and is caught up when it has
+// read what is left. Breaks if that partition is never read again, or if nobody ever hears that the follower is caught up.
+func TestFollowerIsOvertaken(t *testing.T) {
+	const n, left = 2000, 100
+	addr := kafkatest.Shared(t).Addr()
+	topic := kafkatest.Topic(t, addr, 1)
+	var log diary
+	ms := notes("m", n, 1)
+	for _, m := range ms {
+		m.Metadata["fill"] = strings.Repeat("x", 1000)
+	}
+	if err := publisher(t, kafka.PublisherConfig{Cluster: quiet(addr)}).Publish(topic, ms...); err != nil {
+		t.Fatal(err)
+	}
+	s := subscriber(t, kafka.SubscriberConfig{
+		Cluster: kafka.Cluster{Brokers: []string{addr}, Logger: log.logger()}, Window: 2, FetchBytes: 2000,
+	})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var got []string
+	err := s.Follow(ctx, []string{topic}, func(c adapters.Claim) {
+		for {
+			run, err := c.Next(make([]*adapters.Record, 0, 1))
+			if err != nil {
+				return
+			}
+			if len(got) == 0 {
+				deleteBefore(t, addr, topic, n-left)
+			}
+			got = append(got, run[0].ID)
+			c.Finish(run)
+		}
+	}, func() { cancel(errStop) })
+	if err != nil {
+		t.Error(err)
+	}
+	read := len(got) - left
+	for i, id := range got {
+		if i >= read {
+			i += n - left - read
+		}
+		if want := ms[i].UUID; id != want {
+			t.Fatalf("of %d messages number %d is %s, want %s", len(got), i, id, want)
+		}
+	}
+	told := 0
+	for _, l := range log.all() {
+		if l.level == slog.LevelError {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d errors are logged, want 1: %v", told, log.all())
+	}
+	if read >= n-left {
+		t.Error("nothing was deleted before it was read")
+	}
+}
+
+// deleteBefore deletes what is before an offset of a topic's only partition.
+func deleteBefore(t *testing.T, addr, topic string, offset int64) {
+	t.Helper()
+	admin, err := sarama.NewClusterAdminFromClient(client(t, addr))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = admin.Close() }()
+	if err := admin.DeleteRecords(topic, map[int32]int64{0: offset}); err != nil {
+		t.Error(err)
 	}
 }
 
