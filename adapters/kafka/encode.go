@@ -33,13 +33,14 @@ func (n *size) add(headers, texts int) {
 	n.texts += texts
 }
 
-// textsOf is how many bytes of texts an outgoing message has.
-func textsOf(o *adapters.Outgoing) int {
-	n := len(o.ID) + len(o.Key)
+// textsOf is how many bytes of texts an outgoing message has, and whether a header has the name of the id's.
+func textsOf(o *adapters.Outgoing) (n int, forged bool) {
+	n = len(o.ID) + len(o.Key)
 	for i := range o.Headers {
 		n += len(o.Headers[i].Name) + len(o.Headers[i].Value)
+		forged = forged || o.Headers[i].Name == HeaderID
 	}
-	return n
+	return n, forged
 }
 
 // newParcel gives a parcel with room.

@@ -111,7 +111,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	if errs, bad := p.checkAll(messages); bad {
+	if errs, bad := p.checkAll(topic, messages); bad {
 		return publishError(topic, messages, errs)
 	}
 	r := &results{errs: make([]error, len(messages)), through: make(chan struct{})}
@@ -159,22 +159,28 @@ func publishError(topic string, messages []*message.Message, errs []error) error
 	return e
 }
 
-// checkAll finds messages beyond the limits. If there is one, none is sent.
-func (p *Publisher) checkAll(messages []*message.Message) (errs []error, bad bool) {
+// checkAll finds messages that readers with the same Limits would take for none. If there is one, none is sent.
+func (p *Publisher) checkAll(topic string, messages []*message.Message) (errs []error, bad bool) {
 	l := &p.conf.Limits
 	for i, m := range messages {
-		bytes := len(m.UUID)
+		key := p.keyOf(topic, m)
+		bytes, forged := len(HeaderID)+len(m.UUID)+len(key), false
 		for k, v := range m.Metadata {
 			bytes += len(k) + len(v)
+			forged = forged || k == HeaderID
 		}
-		if len(m.Payload) <= l.Body && len(m.Metadata) <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) {
+		if len(m.Payload) <= l.Body && len(m.Metadata) <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) && !forged {
 			continue
 		}
-		if err := l.Check(m.Payload, channel.Metadata(m.Metadata)); err != nil {
+		err := p.checkNames(m.UUID, key, forged)
+		if err == nil {
+			err = l.Check(m.Payload, channel.Metadata(m.Metadata))
+		}
+		if err != nil {
 			if errs == nil {
 				errs = make([]error, len(messages))
 			}
-			errs[i], bad = fmt.Errorf("message %q: %w", m.UUID, err), true
+			errs[i], bad = fmt.Errorf("message %.64q: %w", m.UUID, err), true
 		}
 	}
 	if bad {
@@ -187,7 +193,21 @@ func (p *Publisher) checkAll(messages []*message.Message) (errs []error, bad boo
 	return errs, bad
 }
 
-var errNotTried = errors.New("not sent: another message of the batch is too large")
+// checkNames checks what is no header of the message's, but part of the record.
+func (p *Publisher) checkNames(id, key string, forged bool) error {
+	most := p.conf.Limits.Header
+	switch {
+	case forged:
+		return fmt.Errorf("%w: %s is that of the id: remove it from the metadata", ErrForged, HeaderID)
+	case len(HeaderID)+len(id) > most:
+		return fmt.Errorf("%w: its id has %d bytes, the limit is %d, which is Limits.Header less the header's name", channel.ErrTooLarge, len(id), most-len(HeaderID))
+	case len(key) > most:
+		return fmt.Errorf("%w: its key has %d bytes, the limit is %d, which is Limits.Header", channel.ErrTooLarge, len(key), most)
+	}
+	return nil
+}
+
+var errNotTried = errors.New("not sent: another message of the batch is refused")
 
 func (p *Publisher) keyOf(topic string, m *message.Message) string {
 	if p.conf.Key != nil {
@@ -224,8 +244,8 @@ func (p *Publisher) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoi
 // others none.
 func (p *Publisher) measure(outs []*adapters.Outgoing) (n size, refused []*adapters.Outgoing) {
 	for _, o := range outs {
-		texts := textsOf(o)
-		if o.Err = p.checkOut(o, texts); o.Err != nil {
+		texts, forged := textsOf(o)
+		if o.Err = p.checkOut(o, texts, forged); o.Err != nil {
 			refused = append(refused, o)
 			continue
 		}
@@ -234,13 +254,17 @@ func (p *Publisher) measure(outs []*adapters.Outgoing) (n size, refused []*adapt
 	return n, refused
 }
 
-func (p *Publisher) checkOut(o *adapters.Outgoing, texts int) error {
+func (p *Publisher) checkOut(o *adapters.Outgoing, texts int, forged bool) error {
 	l := &p.conf.Limits
-	if len(o.Payload) <= l.Body && len(o.Headers) <= l.Headers && texts <= min(l.Header, l.HeaderBytes) {
+	if len(o.Payload) <= l.Body && len(o.Headers) <= l.Headers && len(HeaderID)+texts <= min(l.Header, l.HeaderBytes) && !forged {
 		return nil
 	}
-	if err := l.CheckFields(o.Payload, o.Headers); err != nil {
-		return fmt.Errorf("message %q for topic %q: %w", o.ID, o.Topic, err)
+	err := p.checkNames(o.ID, o.Key, forged)
+	if err == nil {
+		err = l.CheckFields(o.Payload, o.Headers)
+	}
+	if err != nil {
+		return fmt.Errorf("message %.64q for topic %q: %w", o.ID, o.Topic, err)
 	}
 	return nil
 }

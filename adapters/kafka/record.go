@@ -127,13 +127,14 @@ func (d *delivery) decode(l *channel.Limits) {
 		return
 	}
 	var id []byte
-	ids, bytes := 0, len(m.Key)
+	ids, bytes := 0, 0
 	for _, h := range m.Headers {
-		bytes += len(h.Key) + len(h.Value)
 		if string(h.Key) == HeaderID {
 			ids++
 			id = h.Value
+			continue
 		}
+		bytes += len(h.Key) + len(h.Value)
 	}
 	r.Err = d.check(l, ids, bytes)
 	if r.Err != nil {
@@ -167,8 +168,10 @@ func (d *delivery) check(l *channel.Limits, ids, bytes int) error {
 		return fmt.Errorf("record %s: %w: payload has %d bytes, SubscriberConfig.Limits.Body is %d", d, channel.ErrTooLarge, len(m.Value), l.Body)
 	case len(m.Headers)-ids > l.Headers:
 		return fmt.Errorf("record %s: %w: it has %d headers, SubscriberConfig.Limits.Headers is %d", d, channel.ErrTooLarge, len(m.Headers), l.Headers)
+	case len(m.Key) > l.Header:
+		return fmt.Errorf("record %s: %w: key has %d bytes, SubscriberConfig.Limits.Header is %d", d, channel.ErrTooLarge, len(m.Key), l.Header)
 	case bytes > l.HeaderBytes:
-		return fmt.Errorf("record %s: %w: key and headers have %d bytes, SubscriberConfig.Limits.HeaderBytes is %d", d, channel.ErrTooLarge, bytes, l.HeaderBytes)
+		return fmt.Errorf("record %s: %w: headers have %d bytes, SubscriberConfig.Limits.HeaderBytes is %d", d, channel.ErrTooLarge, bytes, l.HeaderBytes)
 	}
 	own := 0
 	for _, h := range m.Headers {
