@@ -223,8 +223,11 @@ func (h *Handle) PutBack(ctx context.Context, letter *message.Message) error {
 func restore(letter *message.Message) (topic string, m *message.Message, err error) {
 	topic, scope := letter.Metadata[DeadTopic], letter.Metadata[DeadScope]
 	switch {
-	case topic == "" || scope == "":
+	case topic == "":
 		return "", nil, fmt.Errorf("putting back %q: %w: it has no header %s", letter.UUID, ErrNotDead, DeadTopic)
+	case scope == "":
+		return "", nil, fmt.Errorf("putting back %q: %w: it has no header %s: it died outside of a flow; publish a copy without its %s* headers to %q",
+			letter.UUID, ErrNotDead, DeadScope, deadPrefix, topic)
 	case letter.Metadata[DeadSize] != "":
 		return "", nil, fmt.Errorf("putting back %q: %w: only the first %d of its %q bytes are left; get it from its origin %q",
 			letter.UUID, ErrNotDead, deadNotice, letter.Metadata[DeadSize], letter.Metadata[DeadOrigin])

@@ -143,6 +143,12 @@ func TestPutBackRefusesWhatIsNoDeadLetter(t *testing.T) {
 	if !errors.Is(err, flow.ErrNotDead) || !strings.Contains(err.Error(), "p1") {
 		t.Errorf("got %v", err)
 	}
+	m := message.NewMessage("p2", nil)
+	m.Metadata[flow.DeadTopic] = "orders"
+	_, _, err = flow.PutBack(m) // a plain subscription's
+	if !errors.Is(err, flow.ErrNotDead) || !strings.Contains(err.Error(), flow.DeadScope) || !strings.Contains(err.Error(), `"orders"`) {
+		t.Errorf("a letter of no flow: %v", err)
+	}
 }
 
 // A dead letter that is put back is for its step alone, in every group and flow that reads the topic.

@@ -79,7 +79,7 @@ const (
 	ReaderOldest      = "eip.reader.oldest"       // how long the oldest of these has been out, about
 	ReaderLag         = "eip.reader.lag"          // behind what is finished, in the partitions it owns
 	ReaderRebalances  = "eip.reader.rebalances"   // sessions begun
-	ReaderRedelivered = "eip.reader.redelivered"  // delivered to a channel again, after a nack
+	ReaderRedelivered = "eip.reader.redelivered"  // delivered to a channel that may have been delivered before
 	ReaderLetters     = "eip.reader.dead_letters" // dead letters of a plain subscription
 	ReaderParked      = "eip.reader.parked"       // records that are no messages and have no dead letter
 )

@@ -44,7 +44,7 @@ func (m *Meter) Reader(r Reader) (stop func()) {
 	oldest, err := m.meter.Float64ObservableGauge(ReaderOldest, metric.WithUnit("s"), metric.WithDescription("How long the oldest message in flight has been out, about."))
 	handle(err)
 	rebalances := counter(ReaderRebalances, "{rebalance}", "Sessions begun.")
-	again := counter(ReaderRedelivered, "{message}", "Messages delivered to a channel again, after a nack.")
+	again := counter(ReaderRedelivered, "{message}", "Messages delivered to a channel that may have been delivered before.")
 	letters := counter(ReaderLetters, "{message}", "Dead letters of a plain subscription.")
 	parked := counter(ReaderParked, "{message}", "Records that are no messages and have no dead letter.")
 	group := metric.WithAttributes(m.system, attribute.String(ConsumerGroup, r.Group))

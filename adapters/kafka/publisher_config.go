@@ -29,7 +29,8 @@ type PublisherConfig struct {
 	// AllowDuplicates gives up the idempotent producer: what is sent again after a lost answer may be on its topic
 	// twice. It is no faster. It is for clusters whose rules forbid idempotent producers.
 	AllowDuplicates bool
-	// Limits bound one message: beyond them Publish gives channel.ErrTooLarge before anything is sent.
+	// Limits bound one message, its id and its key like a header each: beyond them Publish gives channel.ErrTooLarge before
+	// anything is sent. Zero fields: the defaults of channel.Limits.
 	Limits channel.Limits
 	// Create makes topics that are missing. Nil: a missing topic is an error.
 	Create *Create
@@ -37,8 +38,9 @@ type PublisherConfig struct {
 	// restart and another in every other process: a second one of the same name ends the first. "": the
 	// group and the Instance of the Subscriber whose messages are worked on.
 	TransactionalID string
-	// TransactionTimeout is how long a transaction of a process that died keeps readers of committed
-	// messages waiting. 0: 10 s.
+	// TransactionTimeout is how long a transaction may take before it is aborted and tried again, and how long that of a
+	// process that died keeps readers of committed messages waiting. 0: 10 s. At most the broker's
+	// transaction.max.timeout.ms.
 	TransactionTimeout time.Duration
 }
 
@@ -47,7 +49,7 @@ type Compression uint8
 
 // The compressions.
 const (
-	Snappy Compression = iota
+	Snappy Compression = iota // the default
 	LZ4
 	Zstd
 	Gzip
@@ -65,7 +67,7 @@ func (c Compression) codec() sarama.CompressionCodec {
 type Create struct {
 	Partitions  int               // 0: the broker's default
 	Replication int               // 0: the broker's default
-	Config      map[string]string // of the topic, such as "cleanup.policy"
+	Config      map[string]string // of the topic, such as "cleanup.policy"; nil: the broker's own
 }
 
 func (c *Create) wrong() error {

@@ -67,7 +67,8 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	return s, err
 }
 
-// Group gives a subscriber for another group. It closes with this one, or alone.
+// Group gives a subscriber for another group, with the settings of this one; "" has no Instance. It closes with this one, or
+// alone.
 func (s *Subscriber) Group(name string) message.Subscriber {
 	c := s.conf
 	c.Group = name
@@ -118,7 +119,8 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 // When ctx ends or the subscriber is closed, nothing more is delivered; what is in flight has DrainTimeout
 // to be acknowledged, then its contexts end with a cause that wraps channel.ErrStopped and it is delivered
 // again to whoever owns the partition. Then the channel is closed. So it is when the group has expelled the
-// subscriber for good, with an error in the log.
+// subscriber for good, with an error in the log. Errors: ErrNoTopic, adapters.ErrClosed, or why no broker was reached within
+// Cluster.DialTimeout.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	out := make(chan *message.Message)
 	conf := s.delivery()
@@ -317,7 +319,7 @@ func (s *Subscriber) isClosed() bool {
 }
 
 // Lag is how many messages of the topic lie behind those this subscriber has finished, in the partitions it
-// owns.
+// owns: from the first that is not finished on, in each.
 func (s *Subscriber) Lag(topic string) (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -327,9 +329,9 @@ func (s *Subscriber) Lag(topic string) (n int64) {
 	return n
 }
 
-// Close ends every subscription and claim of this subscriber and waits until they are gone: a little more
-// than DrainTimeout at most, and the longer of SessionTimeout and DrainTimeout if the last offsets cannot be committed. It may be called
-// again.
+// Close ends every subscription and claim of this subscriber and waits until they are gone: a little more than DrainTimeout
+// at most. If the last offsets cannot be committed, it takes the longer of SessionTimeout and DrainTimeout on top. It may be
+// called again.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.closed = true

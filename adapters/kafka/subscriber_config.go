@@ -16,7 +16,8 @@ import (
 type SubscriberConfig struct {
 	Cluster Cluster
 	// Group is the consumer group: every group sees every message, its members share them. "": none, and the
-	// subscriber sees every message of every partition, from Start on, and remembers nothing.
+	// subscriber sees every message of every partition, from Start on, and remembers nothing. A flow does not use it: its
+	// group is its name, or flow.Group.
 	Group string
 	// Instance makes the member a static one (group.instance.id): it comes back to its partitions after a
 	// restart within SessionTimeout, without a rebalance. It must be the same after the restart and another
@@ -52,7 +53,8 @@ type SubscriberConfig struct {
 	// flight. What is not acknowledged by then is delivered again. It should be less than the router's
 	// CloseTimeout. 0: 10 s.
 	DrainTimeout time.Duration
-	// Start is where a group begins that has committed nothing, and every subscriber without a group.
+	// Start is where a group begins that has committed nothing, and every subscriber without a group. One whose next message
+	// was deleted goes on at the oldest.
 	Start Start
 	// ReadUncommitted delivers messages of transactions that are not committed, and of aborted ones.
 	ReadUncommitted bool
@@ -68,7 +70,8 @@ type SubscriberConfig struct {
 	RefreshInterval time.Duration
 	// FetchBytes is how much of a partition one request asks for: more is faster, and takes memory for each partition. 0: 2 MiB.
 	FetchBytes int
-	// Limits bound one message: what is beyond them arrives as a record that is no message.
+	// Limits bound one message, its id and its key like a header each: what is beyond them arrives as a record that is no
+	// message. Zero fields: the defaults of channel.Limits.
 	Limits channel.Limits
 	// Create makes topics that are missing, DeadLetter too. Nil: a missing topic is an error.
 	Create *Create

@@ -168,6 +168,8 @@ func TestRunExits(t *testing.T) {
 		"passes":             {nil, passes, 0, ""},
 		"fails":              {nil, fails, 1, ""},
 		"skips":              {nil, skips, 1, ""},
+		"skips, lenient":     {[]string{"-lenient"}, skips, 0, ""},
+		"fails, lenient":     {[]string{"-lenient"}, fails, 1, ""},
 		"skips, allowed":     {[]string{"-allow", list}, skips, 0, ""},
 		"no such list":       {[]string{"-allow", list + "x"}, passes, 2, "reading the list of allowed skips"},
 		"a list with a typo": {[]string{"-allow", bad}, passes, 2, "bad:2: want a package and a test"},
