@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -166,6 +167,16 @@ func (x *loose) fail(err error) {
 		}
 	}
 	x.done(x.outs)
+}
+
+// beside is what a Send is told of a transaction that came to nothing because of some messages in it. If they are others, what
+// was said of them is no verdict on what was sent.
+func (x *loose) beside(err error) error {
+	its := slices.ContainsFunc(x.outs, func(o *adapters.Outgoing) bool { return o.Err != nil })
+	if !its && (channel.IsPermanent(err) || errors.Is(err, adapters.ErrFull)) {
+		return errors.New("in one transaction with what failed: " + err.Error())
+	}
+	return err
 }
 
 // succeed says that all of them were.

@@ -94,7 +94,7 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 }
 
 // shrink makes a dead letter a notice: the first bytes, their number and sum, the headers about the
-// failure, and the key, unless it is longer than that. It does so once.
+// failure, the id or its sum, and the key, unless they are longer than that. It does so once.
 func shrink(o *adapters.Outgoing) {
 	if o.Headers.Get(DeadSize) != "" {
 		return
@@ -112,6 +112,10 @@ func shrink(o *adapters.Outgoing) {
 	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
 	if len(o.Key) > deadNotice {
 		o.Key = ""
+	}
+	if len(o.ID) > deadNotice {
+		sum := sha256.Sum256([]byte(o.ID))
+		o.ID = hex.EncodeToString(sum[:])
 	}
 }
 

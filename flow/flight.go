@@ -31,7 +31,8 @@ const fleet = 64
 // takesOff turns a work whose outs are to be sent into a flight, if that is all it needs.
 func (l *lane) takesOff(w *work) (*flight, bool) {
 	if w.holds || w.tries != 1 || w.laters > 0 || w.pubFails > 0 || w.shared != nil || w.tracer != nil || w.meter != nil ||
-		len(w.cancels) > 0 || !l.overlaps(w) || slices.ContainsFunc(w.outs, isBestEffort) {
+		len(w.cancels) > 0 || !l.overlaps(w) ||
+		slices.ContainsFunc(w.outs, func(o *adapters.Outgoing) bool { return isBestEffort(o) || isLetter(o) }) {
 		return nil, false
 	}
 	x := l.newFlight()

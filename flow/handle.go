@@ -121,7 +121,10 @@ func (h *Handle) enter(ctx context.Context, ins ...*inlet) error {
 	}
 	if h.paused.Load() > 0 && !h.wait(ctx, h.flow.reached(ins)) {
 		h.leave()
-		return context.Cause(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return channel.ErrStopped
 	}
 	return nil
 }

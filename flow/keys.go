@@ -17,6 +17,7 @@ type laneKey struct {
 type held struct {
 	by     []*work // in the order of their records
 	behind []*work // they begin when nobody holds it
+	back   bool    // one was given back: what comes after it goes back too, however long it is under way
 }
 
 // keyOf gives what a work that waits holds.
@@ -61,17 +62,18 @@ func (l *lane) letGo(w *work, k laneKey, back bool) {
 	h := l.keys[k]
 	at := slices.Index(h.by, w)
 	h.by = slices.Delete(h.by, at, at+1)
+	h.back = h.back || back
 	l.keys[k] = h
 	if len(h.by) == 0 {
-		l.unblock(k, back)
+		l.unblock(k, h.back)
 		return
 	}
-	l.follow(k, back)
+	l.follow(k)
 }
 
 // follow goes on with works of a key whose pause is over, in their order, up to the first that nothing may
 // overtake.
-func (l *lane) follow(k laneKey, back bool) {
+func (l *lane) follow(k laneKey) {
 	for {
 		by := l.keys[k].by
 		at := slices.IndexFunc(by, func(w *work) bool { return w.rested || !w.away || !l.overlaps(w) })
@@ -79,7 +81,7 @@ func (l *lane) follow(k laneKey, back bool) {
 			return
 		}
 		by[at].rested = false
-		if back || l.refused[k] {
+		if l.keys[k].back || l.refused[k] {
 			l.giveBack(by[at])
 		} else {
 			l.resume(by[at])

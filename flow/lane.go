@@ -390,7 +390,7 @@ func (l *lane) due() {
 		w, _ := heap.Pop(&l.waiting).(*work)
 		if k, ok := l.keyOf(w); ok {
 			w.rested = true
-			l.follow(k, false)
+			l.follow(k)
 		} else {
 			l.resume(w)
 		}

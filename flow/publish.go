@@ -83,10 +83,10 @@ func (p oneByOne) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing
 	done(outs)
 }
 
-// behind gives the error of one before o that has its topic and its key.
+// behind gives the error of one before o that has its topic and its key, and may be sent again.
 func behind(before []*adapters.Outgoing, o *adapters.Outgoing) error {
 	for _, b := range before {
-		if b.Err != nil && b.Topic == o.Topic && b.Key == o.Key {
+		if b.Err != nil && b.Topic == o.Topic && b.Key == o.Key && !channel.IsPermanent(b.Err) {
 			return fmt.Errorf("not sent before message %q of the same key: %w", b.ID, b.Err)
 		}
 	}

@@ -194,7 +194,11 @@ func (c *committer) fail(b *batch, err error, givenUp bool) {
 	c.mu.Unlock()
 	tellAll(refusals)
 	for _, x := range b.loose {
-		x.fail(err)
+		if blame || len(refusals) > 0 {
+			x.fail(x.beside(err))
+		} else {
+			x.fail(err)
+		}
 	}
 	if fenced {
 		c.h.fail(c.h.flow.errorf("committing: %w", err))
@@ -332,8 +336,8 @@ func (w *work) refused() next {
 			continue
 		}
 		permanent = errors.Join(permanent, o.Err)
-		if isLetter(o) && errors.Is(o.Err, channel.ErrTooLarge) {
-			shrink(o) // the publisher's limits are below the flow's
+		if isLetter(o) && channel.IsPermanent(o.Err) {
+			shrink(o) // the publisher takes less than the flow
 		}
 	}
 	w.unsent(permanent)

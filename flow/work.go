@@ -171,7 +171,7 @@ func (w *work) published() next {
 			w.warn(noticeLost, "best-effort delivery lost", o.Err, tracing.LogTopic, tracing.Text(o.Topic))
 			w.spare = append(w.spare, o)
 			continue
-		case isLetter(o) && errors.Is(o.Err, channel.ErrTooLarge): // a dead letter, and the publisher's limits are below the flow's
+		case isLetter(o) && channel.IsPermanent(o.Err): // a dead letter, and the publisher takes less than the flow
 			shrink(o)
 		case channel.IsPermanent(o.Err), o.NoWait && errors.Is(o.Err, adapters.ErrFull):
 			permanent = errors.Join(permanent, o.Err)

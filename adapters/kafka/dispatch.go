@@ -75,8 +75,9 @@ func (w *writer) dispatch() {
 func (w *writer) isReady(p *partition) bool {
 	switch {
 	case w.transaction != nil && w.transaction.failed != nil:
-		w.failAll(p, w.transaction.failed)
-		w.abandon(p, w.transaction.failed)
+		err := fmt.Errorf("%w: %w", errBesides, w.transaction.failed)
+		w.failAll(p, err)
+		w.abandon(p, err)
 	case p.leader == nil:
 		w.find(p)
 	case p.identity == nil && !w.identify(p):

@@ -281,7 +281,7 @@ func (f *follower) sleep(d time.Duration) {
 
 func (f *follower) trouble(c *claim, err error) {
 	if errors.Is(err, sarama.ErrOffsetOutOfRange) {
-		f.log.Error("messages were deleted before they were read, or the topic was made anew: reading goes on at the oldest",
+		f.log.Error("messages may have been deleted before they were read, or the topic was made anew: reading goes on at the oldest",
 			"topic", c.topic, "partition", c.partition, "position", c.positionNow(), "error", err)
 		return
 	}

@@ -122,7 +122,7 @@ func (m *member) inherit(c *claim) error {
 	if b != nil && !errors.Is(b.Err, sarama.ErrNoError) {
 		return fmt.Errorf("what was committed of topic %q, partition %d: %w", c.topic, c.partition, b.Err)
 	}
-	if b != nil && b.Offset >= 0 {
+	if b != nil && b.Offset >= 0 && !c.rewound {
 		if err := m.overtaken(c, b.Offset); err != nil {
 			return err
 		}
@@ -156,13 +156,15 @@ func (m *member) overtaken(c *claim, committed int64) error {
 	if err != nil {
 		return fmt.Errorf("asking where topic %q, partition %d ends: %w", c.topic, c.partition, err)
 	}
-	if committed >= oldest && committed <= newest { // somebody has committed meanwhile
-		return nil
+	from := oldest
+	if committed >= oldest && committed <= newest { // somebody has committed meanwhile, or that much was written
+		from = committed
+	} else {
+		m.log.Error("messages may have been deleted before they were read, or the topic was made anew: reading goes on at the oldest",
+			"topic", c.topic, "partition", c.partition, "committed", committed, "oldest", oldest)
 	}
-	m.log.Error("messages were deleted before they were read, or the topic was made anew: reading goes on at the oldest",
-		"topic", c.topic, "partition", c.partition, "committed", committed, "oldest", oldest)
-	if begins > oldest {
-		c.rewind(oldest)
+	if begins > from {
+		c.rewind(from)
 	}
 	return nil
 }

@@ -262,6 +262,31 @@ func TestLostAnswerAndPartition(t *testing.T) {
 	}
 }
 
+// The answer is lost, and the partition went to another member without our knowing: it has committed more than the transaction
+// would have. Breaks if that is taken for the transaction's own commit: what was fed beside it is taken for published.
+func TestLostAnswerAndAnOffsetBeyond(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	gone := halves(t, addr, 5)[0]
+	out := kafkatest.Topic(t, addr, 1)
+	cut := newScissors(endTxnKey, 0)
+	cut.lose.Store(math.MaxInt32)
+	p := cutPublisher(t, addr, cut)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.Transact(ctx, []adapters.Finished{{Claim: gone.claim, Records: gone.run[:2]}}, relay(out, gone.run[:2]))
+	}()
+	<-cut.first
+	gone.claim.Finish(gone.run) // as its new owner would
+	if err := gone.claim.owner.(*member).commit(gone.claim); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, adapters.ErrLost) {
+		t.Errorf("a transaction of which nobody here knows what became: %v", err)
+	}
+}
+
 func cutPublisher(t *testing.T, addr string, by *scissors) *Publisher {
 	t.Helper()
 	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}, Dial: by.dial}, TransactionalID: t.Name()})

@@ -225,7 +225,7 @@ func TestOvertakenByRetention(t *testing.T) {
 				s.Start, s.Cluster.Logger = start, slog.New(slog.NewTextHandler(&said, nil))
 			}
 			c.is(c.own(5, func(adapters.Claim, []*adapters.Record) bool { return false }), ids("m", 10)[5:]...)
-			if n := strings.Count(said.String(), "deleted before they were read"); n != 1 || !strings.Contains(said.String(), "committed=2 oldest=5") {
+			if n := strings.Count(said.String(), "may have been deleted before they were read"); n != 1 || !strings.Contains(said.String(), "committed=2 oldest=5") {
 				t.Errorf("of what is missed %d lines are logged, want 1, with both offsets: %s", n, said.String())
 			}
 		})

@@ -111,7 +111,15 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	if errs, bad := p.checkAll(topic, messages); bad {
+	var few [4]string
+	keys := few[:0]
+	if len(messages) > len(few) {
+		keys = make([]string, 0, len(messages))
+	}
+	for _, m := range messages {
+		keys = append(keys, p.keyOf(topic, m))
+	}
+	if errs, bad := p.checkAll(messages, keys); bad {
 		return publishError(topic, messages, errs)
 	}
 	r := &results{errs: make([]error, len(messages)), through: make(chan struct{})}
@@ -119,15 +127,15 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	const chunk = 1024
 	at := 0
 	for part := range slices.Chunk(messages, chunk) { // of very many, the first are sent while others are prepared
-		p.push(p.parcel(topic, part, r, at))
+		p.push(p.parcel(topic, part, keys[at:], r, at))
 		at += len(part)
 	}
 	<-r.through
 	return publishError(topic, messages, r.errs)
 }
 
-// parcel makes one of messages, the first of which is at an index of the results.
-func (p *Publisher) parcel(topic string, messages []*message.Message, r *results, at int) *parcel {
+// parcel makes one of messages and their keys, the first of which is at an index of the results.
+func (*Publisher) parcel(topic string, messages []*message.Message, keys []string, r *results, at int) *parcel {
 	var n size
 	for _, m := range messages {
 		texts := len(m.UUID)
@@ -139,7 +147,7 @@ func (p *Publisher) parcel(topic string, messages []*message.Message, r *results
 	of := newParcel(n)
 	of.results = r
 	for i, m := range messages {
-		x := of.putMessage(topic, p.keyOf(topic, m), m)
+		x := of.putMessage(topic, keys[i], m)
 		x.at = at + i
 		x.watch(m.Context())
 	}
@@ -160,11 +168,10 @@ func publishError(topic string, messages []*message.Message, errs []error) error
 }
 
 // checkAll finds messages that readers with the same Limits would take for none. If there is one, none is sent.
-func (p *Publisher) checkAll(topic string, messages []*message.Message) (errs []error, bad bool) {
+func (p *Publisher) checkAll(messages []*message.Message, keys []string) (errs []error, bad bool) {
 	l := &p.conf.Limits
 	for i, m := range messages {
-		key := p.keyOf(topic, m)
-		bytes, forged := len(HeaderID)+len(m.UUID)+len(key), false
+		bytes, forged := len(HeaderID)+len(m.UUID)+len(keys[i]), false
 		for k, v := range m.Metadata {
 			bytes += len(k) + len(v)
 			forged = forged || k == HeaderID
@@ -172,7 +179,7 @@ func (p *Publisher) checkAll(topic string, messages []*message.Message) (errs []
 		if len(m.Payload) <= l.Body && len(m.Metadata) <= l.Headers && bytes <= min(l.Header, l.HeaderBytes) && !forged {
 			continue
 		}
-		err := p.checkNames(m.UUID, key, forged)
+		err := p.checkNames(m.UUID, keys[i], forged)
 		if err == nil {
 			err = l.Check(m.Payload, channel.Metadata(m.Metadata))
 		}

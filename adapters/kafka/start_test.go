@@ -3,10 +3,13 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-go/leat/adapters"
@@ -106,4 +109,43 @@ func TestNewestIsDecidedOnce(t *testing.T) {
 			t.Errorf("a commit failed: %t; then %v", failed, err)
 		}
 	})
+}
+
+// A topic that is there has a partition without a leader. With Create the subscriber waits for it for DialTimeout, then begins
+// with the others. Breaks if it waits for ever: then nothing of the process begins, and Close does not return.
+func TestPartitionWithoutALeader(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	topic := kafkatest.Topic(t, addr, 2)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		req, resp := r.(*kmsg.MetadataRequest), r.ResponseKind().(*kmsg.MetadataResponse)
+		if len(req.Topics) != 1 {
+			return nil, nil, false //nolint:nilnil // The fake answers by itself.
+		}
+		resp.ControllerID = 0
+		resp.Brokers = []kmsg.MetadataResponseBroker{{NodeID: 0, Host: host, Port: int32(number)}}
+		resp.Topics = []kmsg.MetadataResponseTopic{{Topic: req.Topics[0].Topic, Partitions: []kmsg.MetadataResponseTopicPartition{
+			{Partition: 0, Leader: 0}, {Partition: 1, Leader: -1, ErrorCode: kerr.LeaderNotAvailable.Code},
+		}}}
+		return resp, nil, true
+	})
+	s, err := NewSubscriber(SubscriberConfig{
+		Cluster: Cluster{Brokers: []string{addr}, DialTimeout: 500 * time.Millisecond}, Group: topic, Create: &Create{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.SubscribeInitialize(topic); err != nil {
+		t.Error(err)
+	}
 }

@@ -53,12 +53,18 @@ func ensureBy(ctx context.Context, client sarama.Client, create *Create, topics 
 			return fmt.Errorf("making topic %q: %w", t, err)
 		}
 	}
-	for n := 1; len(missing) > 0; n++ { // until it has leaders
-		if !sleep(ctx, pause(5*time.Millisecond, 200*time.Millisecond, n)) {
-			return fmt.Errorf("waiting for new topics %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
+	bounded, cancel := context.WithTimeout(ctx, client.Config().Net.DialTimeout)
+	defer cancel()
+	for n := 1; len(missing) > 0; n++ { // until each partition has a leader; what has one can be used before
+		waits := sleep(bounded, pause(5*time.Millisecond, 200*time.Millisecond, n))
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("waiting for new topics %s: %w", strings.Join(missing, ", "), err)
 		}
-		if missing, err = missingOf(client, missing, true); err != nil {
+		if missing, err = missingOf(client, missing, waits); err != nil {
 			return err
+		}
+		if !waits && len(missing) > 0 {
+			return fmt.Errorf("waiting for new topics %s: %w: no broker has heard of them within Cluster.DialTimeout", strings.Join(missing, ", "), context.Cause(bounded))
 		}
 	}
 	return nil

@@ -38,8 +38,12 @@ type sends struct {
 
 func (s *sends) settle(xs []*pending) {
 	for _, x := range xs {
-		if x.err != nil {
-			s.failed.CompareAndSwap(nil, x)
+		if x.err == nil {
+			continue
+		}
+		s.failed.CompareAndSwap(nil, x)
+		if isOwn(x.err) {
+			x.out.Err = x.err
 		}
 	}
 	if s.left.Add(-int64(len(xs))) == 0 {
@@ -216,8 +220,12 @@ func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
 			return m.conf.Group + "-" + m.process, nil
 		}
 	}
-	return "", channel.Permanent(wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
-		"or give the SubscriberConfig an Instance, and it is made of group and instance"))
+	err := wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
+		"or give the SubscriberConfig an Instance, and it is made of group and instance, once something was read")
+	if len(stakes) == 0 { // nothing was read yet
+		return "", err
+	}
+	return "", channel.Permanent(err)
 }
 
 // errUnanswered is why a transaction is aborted, and its writer thrown away.
@@ -244,12 +252,17 @@ func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing, n si
 		return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
 	}
 	if x := s.failed.Load(); x != nil {
-		if channel.IsPermanent(x.err) {
-			x.out.Err = x.err
-		}
 		return x.err
 	}
 	return nil
+}
+
+// errBesides is why a message was not sent whose transaction came to nothing for another's sake.
+var errBesides = errors.New("in a transaction that came to nothing")
+
+// isOwn reports whether an error is about the message itself, or its topic.
+func isOwn(err error) bool {
+	return !errors.Is(err, errBesides) && (channel.IsPermanent(err) || errors.Is(err, ErrNoTopic) || errors.Is(err, sarama.ErrTopicAuthorizationFailed))
 }
 
 // abort ends a transaction that came to nothing, and says why. Unless all that was asked was answered, and nothing was
@@ -269,12 +282,15 @@ func (t *transactions) abort(ctx context.Context, p *Publisher, outs []*adapters
 	if !clean {
 		t.discard()
 	}
+	if why = t.fence(p, why); errors.Is(why, adapters.ErrFenced) {
+		return fmt.Errorf("the transaction was aborted: %w", why)
+	}
 	for _, o := range outs {
 		if o.Err != nil {
 			return o.Err
 		}
 	}
-	return fmt.Errorf("the transaction was aborted: %w", t.fence(p, why))
+	return fmt.Errorf("the transaction was aborted: %w", why)
 }
 
 // fence makes an error adapters.ErrFenced if it means that. The broker says the same of a transaction that has taken
@@ -349,8 +365,11 @@ func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) 
 			if c.isLost() { // asked for behind the offset
 				continue
 			}
+			if offsets[i] > x.marks[i].offset { // only another's commit goes beyond ours
+				continue
+			}
 			judged = true
-			committed = committed && offsets[i] >= x.marks[i].offset
+			committed = committed && offsets[i] == x.marks[i].offset
 		}
 	}
 	if !judged {

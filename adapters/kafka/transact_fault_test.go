@@ -102,6 +102,38 @@ func TestRefusedBesideADoubtfulBatch(t *testing.T) {
 	}
 }
 
+// A topic that is not there is named by the message for it, and the others are committed without that. Breaks if nobody is to
+// blame: then the whole flow waits for the topic.
+func TestMissingTopicInATransaction(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	p := transactional(t, addr, 0)
+	outs := append(some(topic), &adapters.Outgoing{Topic: "nowhere", ID: "3"})
+	if err := p.Transact(t.Context(), nil, outs); !errors.Is(err, ErrNoTopic) {
+		t.Errorf("a transaction with a message for a topic that is not there: %v", err)
+	}
+	if outs[0].Err != nil || outs[1].Err != nil || !errors.Is(outs[2].Err, ErrNoTopic) {
+		t.Errorf("the messages say %v, %v and %v; want that the third has no topic", outs[0].Err, outs[1].Err, outs[2].Err)
+	}
+	if err := p.Transact(t.Context(), nil, outs[:2]); err != nil {
+		t.Error(err)
+	}
+}
+
+// A transaction before anything was read, without a TransactionalID, may succeed later: the name is made of the group and the
+// instance of what is read then. Breaks if it says that it never will, which ends the flow.
+func TestTransactBeforeAnythingIsRead(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if err := p.Transact(t.Context(), nil, some("topic")); !errors.Is(err, ErrConfig) || channel.IsPermanent(err) {
+		t.Errorf("a transaction without a name, and nothing was read: %v", err)
+	}
+}
+
 // A transaction of what comes from no claim is committed, and the answer is lost. Nobody can find out which it was, and it
 // says so. Breaks if it is said to have been aborted: then it is done again.
 func TestLostAnswerWithoutAClaim(t *testing.T) {
