@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,7 @@ func (w *worker) bury(f failure) bool {
 				told(w.claim, w.rec)
 			}
 			return true
-		case channel.IsPermanent(err) && shrink(o): // the publisher takes less than we do
+		case errors.Is(err, channel.ErrTooLarge) && shrink(o): // the publisher's limits are narrower than ours
 			continue
 		}
 		w.unpublished.warn(w.Log, "dead letter cannot be published: nothing is acknowledged, it is tried again",
