@@ -125,6 +125,76 @@ func TestARefusedMessageDiesAlone(t *testing.T) {
 	})
 }
 
+// What is refused for good is tried again all the same where there is no dead letter: nothing of its key goes before it. Breaks
+// if what is behind it is published meanwhile.
+func TestARefusedMessageThatIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{}
+		var sent []string
+		var up atomic.Bool
+		refused := 0
+		pub := publisherFunc(func(_ string, ms ...*message.Message) error {
+			p := string(ms[0].Payload)
+			switch {
+			case !up.Load():
+				return errFlaky
+			case p == `"2"` && refused == 0:
+				refused++
+				return channel.ErrTooLarge
+			}
+			sent = append(sent, p)
+			return nil
+		})
+		h, err := mustNew(t, "f", flow.Step("copy", words, translator.Map(func(s string) (string, error) { return s, nil }, channel.Topic[string]("out"))),
+			flow.Policy{Redeliver: true, Backoff: flow.Fixed(time.Second)}).Start(t.Context(), pub, b.Subscriber("f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"1", "2", "3", "4"} {
+			m := message.NewMessage(id, []byte(`"`+id+`"`))
+			m.Metadata[channel.HeaderKey] = "k"
+			if err := b.Publisher().Publish("words", m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		up.Store(true)
+		time.Sleep(time.Minute)
+		h.Stop()
+		if got := strings.Join(sent, " "); got != `"1" "2" "3" "4"` || refused != 1 {
+			t.Errorf("published are %s, and %d were refused before", got, refused)
+		}
+		_ = b.Close()
+	})
+}
+
+// TestABlocksDeadLetterIsTooLarge, in a transaction.
+func TestExactlyOnceABlocksDeadLetterIsTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{}}
+		v.fail = func(_ int, _ []adapters.Finished, outs []*adapters.Outgoing) (err error) {
+			for _, o := range outs {
+				if len(o.Payload) > 5000 {
+					o.Err = channel.ErrTooLarge
+					err = o.Err
+				}
+			}
+			return err
+		}
+		bury := block[parcel]{func(channel.Message[parcel]) (channel.Result, error) {
+			return channel.Dead(errors.New("the block's reason")), nil
+		}, channel.Shape{}}
+		v.run(quick(), flow.Step("a", arrivals, bury))
+		v.give("arrivals", "", strings.Repeat("x", 6000))
+		v.wait(time.Minute)
+		letters := v.on("dead")
+		if len(letters) != 1 || letters[0].Headers[flow.DeadSize] == "" || !strings.Contains(letters[0].Headers[flow.DeadError], "the block's reason") {
+			t.Errorf("dead letters: %v", letters)
+		}
+		v.stop()
+	})
+}
+
 // A held is a publisher whose sends are through when the test says so.
 type held struct {
 	message.Publisher

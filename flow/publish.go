@@ -83,14 +83,28 @@ func (p oneByOne) Send(outs []*adapters.Outgoing, done func([]*adapters.Outgoing
 	done(outs)
 }
 
-// behind gives the error of one before o that has its topic and its key, and may be sent again.
+// behind gives the error of one before o that has its topic and its key, and will be sent again.
 func behind(before []*adapters.Outgoing, o *adapters.Outgoing) error {
 	for _, b := range before {
-		if b.Err != nil && b.Topic == o.Topic && b.Key == o.Key && !channel.IsPermanent(b.Err) {
+		if b.Err != nil && b.Topic == o.Topic && b.Key == o.Key && !isOver(b) {
 			return fmt.Errorf("not sent before message %q of the same key: %w", b.ID, b.Err)
 		}
 	}
 	return nil
+}
+
+// isOver reports that what was not published will not be sent again as it is, nor a notice in its place: its message dies.
+func isOver(o *adapters.Outgoing) bool {
+	if !channel.IsPermanent(o.Err) {
+		return false
+	}
+	switch x := o.Owner.(type) {
+	case *node:
+		return !x.letter && !x.of.in.step.policy.Redeliver
+	case *flight:
+		return !x.in.step.policy.Redeliver
+	}
+	return false
 }
 
 func watermill(o *adapters.Outgoing) *message.Message {

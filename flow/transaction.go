@@ -330,24 +330,26 @@ func (w *work) committed() next {
 
 // refused is published for what was in a transaction: nothing of it is.
 func (w *work) refused() next {
-	var permanent error
+	var permanent, letters error
 	for _, o := range w.outs {
-		if !w.refuses(o) {
-			continue
-		}
-		permanent = errors.Join(permanent, o.Err)
-		if isLetter(o) && channel.IsPermanent(o.Err) {
-			shrink(o) // the publisher takes less than the flow
+		switch {
+		case !w.refuses(o):
+		case isLetter(o) && channel.IsPermanent(o.Err): // the publisher takes less than the flow
+			letters = errors.Join(letters, o.Err)
+			shrink(o)
+		default:
+			permanent = errors.Join(permanent, o.Err)
 		}
 	}
-	w.unsent(permanent)
-	if !w.buried {
+	refused := errors.Join(permanent, letters)
+	w.unsent(refused)
+	if permanent != nil && !w.buried {
 		w.failed, w.failedEnv, w.err = w.in, &w.env, channel.Permanent(permanent)
 		w.abandon(w.err)
 		return w.verdict()
 	}
 	w.pubFails++
-	w.warn(noticePublish, "publish failed, trying again until it succeeds", permanent)
+	w.warn(noticePublish, "publish failed, trying again until it succeeds", refused)
 	after := publishPause(w.pubFails)
 	w.resent(after)
 	return next{what: resend, after: after}

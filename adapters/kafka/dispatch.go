@@ -136,7 +136,11 @@ func (w *writer) enlist() {
 					w.touch(p)
 					continue
 				}
-				w.failAll(p, fmt.Errorf("topic %q: %w", p.of.name, err))
+				why := fmt.Errorf("topic %q: %w", p.of.name, err)
+				if len(ps) > 1 { // it may be another's topic that is refused
+					why = fmt.Errorf("%w: %w", errBesides, err)
+				}
+				w.failAll(p, why)
 			}
 		})
 	})

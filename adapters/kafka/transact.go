@@ -38,12 +38,8 @@ type sends struct {
 
 func (s *sends) settle(xs []*pending) {
 	for _, x := range xs {
-		if x.err == nil {
-			continue
-		}
-		s.failed.CompareAndSwap(nil, x)
-		if isOwn(x.err) {
-			x.out.Err = x.err
+		if x.err != nil {
+			s.failed.CompareAndSwap(nil, x)
 		}
 	}
 	if s.left.Add(-int64(len(xs))) == 0 {
@@ -251,10 +247,16 @@ func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing, n si
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
 	}
-	if x := s.failed.Load(); x != nil {
-		return x.err
+	x := s.failed.Load()
+	if x == nil {
+		return nil
 	}
-	return nil
+	for i := range of.items { // not before all is settled: then nobody else touches them
+		if x := &of.items[i]; x.err != nil && isOwn(x.err) {
+			x.out.Err = x.err
+		}
+	}
+	return x.err
 }
 
 // errBesides is why a message was not sent whose transaction came to nothing for another's sake.
