@@ -94,9 +94,15 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 }
 
 // shrink makes a dead letter a notice: the first bytes, their number and sum, the headers about the
-// failure, the id or its sum, and the key, unless they are longer than that. It does so once.
+// failure, and the key, unless it is longer than that. One that is a notice, and is refused even so, has the sum of its id in
+// place of that, and no key.
 func shrink(o *adapters.Outgoing) {
 	if o.Headers.Get(DeadSize) != "" {
+		o.Key = ""
+		if len(o.ID) > 2*sha256.Size {
+			sum := sha256.Sum256([]byte(o.ID))
+			o.ID = hex.EncodeToString(sum[:])
+		}
 		return
 	}
 	sum := sha256.Sum256(o.Payload)
@@ -112,10 +118,6 @@ func shrink(o *adapters.Outgoing) {
 	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
 	if len(o.Key) > deadNotice {
 		o.Key = ""
-	}
-	if len(o.ID) > deadNotice {
-		sum := sha256.Sum256([]byte(o.ID))
-		o.ID = hex.EncodeToString(sum[:])
 	}
 }
 
