@@ -100,12 +100,10 @@ func shrink(o *adapters.Outgoing) {
 	if o.Headers.Get(DeadSize) != "" {
 		o.Key = ""
 		if len(o.ID) > 2*sha256.Size {
-			sum := sha256.Sum256([]byte(o.ID))
-			o.ID = hex.EncodeToString(sum[:])
+			o.ID = sumOf([]byte(o.ID))
 		}
 		return
 	}
-	sum := sha256.Sum256(o.Payload)
 	fs := make(channel.Fields, 0, len(o.Headers))
 	for _, f := range o.Headers {
 		if strings.HasPrefix(f.Name, deadPrefix) {
@@ -113,12 +111,17 @@ func shrink(o *adapters.Outgoing) {
 		}
 	}
 	fs = append(fs, channel.Field{Name: DeadSize, Value: strconv.Itoa(len(o.Payload))},
-		channel.Field{Name: DeadSHA256, Value: hex.EncodeToString(sum[:])})
+		channel.Field{Name: DeadSHA256, Value: sumOf(o.Payload)})
 	o.Headers = fs
 	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
 	if len(o.Key) > deadNotice {
 		o.Key = ""
 	}
+}
+
+func sumOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // deadScopeAt is where deadHeaders has DeadScope.

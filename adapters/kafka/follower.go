@@ -160,13 +160,9 @@ func isYoung(err error) bool {
 
 // read claims a partition.
 func (f *follower) read(topic string, partition int32, first bool) error {
-	from, err := f.client.GetOffset(topic, partition, sarama.OffsetOldest)
+	from, end, err := endsOf(f.client, topic, partition)
 	if err != nil {
-		return err //nolint:wrapcheck // look says what was being done.
-	}
-	end, err := f.client.GetOffset(topic, partition, sarama.OffsetNewest)
-	if err != nil {
-		return err //nolint:wrapcheck // As above.
+		return err
 	}
 	if first && f.conf.Start == Newest && f.caughtUp == nil {
 		from = end
@@ -247,13 +243,9 @@ func (f *follower) again(c *claim) {
 }
 
 func (f *follower) anew(c *claim, until int64) error {
-	oldest, err := f.client.GetOffset(c.topic, c.partition, sarama.OffsetOldest)
+	oldest, newest, err := endsOf(f.client, c.topic, c.partition)
 	if err != nil {
-		return err //nolint:wrapcheck // again says what was being done.
-	}
-	newest, err := f.client.GetOffset(c.topic, c.partition, sarama.OffsetNewest)
-	if err != nil {
-		return err //nolint:wrapcheck // As above.
+		return err
 	}
 	if until = min(until, newest); until <= oldest { // nothing of what was there then is left
 		until = -1
@@ -281,7 +273,7 @@ func (f *follower) sleep(d time.Duration) {
 
 func (f *follower) trouble(c *claim, err error) {
 	if errors.Is(err, sarama.ErrOffsetOutOfRange) {
-		f.log.Error("messages may have been deleted before they were read, or the topic was made anew: reading goes on at the oldest",
+		f.log.Error(saysOvertaken,
 			"topic", c.topic, "partition", c.partition, "position", c.positionNow(), "error", err)
 		return
 	}

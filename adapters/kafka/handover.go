@@ -139,6 +139,20 @@ func (m *member) inherit(c *claim) error {
 	return nil
 }
 
+// saysOvertaken is for the log. Offsets say nothing of what was between them: it may have been the ends of transactions alone.
+const saysOvertaken = "messages may have been deleted before they were read, or the topic was made anew: reading goes on at the oldest"
+
+// endsOf gives the offset of a partition's oldest message, and that behind its newest.
+func endsOf(client sarama.Client, topic string, partition int32) (oldest, newest int64, err error) {
+	if oldest, err = client.GetOffset(topic, partition, sarama.OffsetOldest); err == nil {
+		newest, err = client.GetOffset(topic, partition, sarama.OffsetNewest)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("asking where topic %q, partition %d begins and ends: %w", topic, partition, err)
+	}
+	return oldest, newest, nil
+}
+
 // overtaken looks whether what the group has committed is on the partition. Where it is not, the client has begun at Start;
 // what is there and was never read must not be skipped for that, so the claim begins at the oldest message.
 func (m *member) overtaken(c *claim, committed int64) error {
@@ -148,20 +162,15 @@ func (m *member) overtaken(c *claim, committed int64) error {
 	if committed == begins {
 		return nil
 	}
-	oldest, err := m.desk.GetOffset(c.topic, c.partition, sarama.OffsetOldest)
+	oldest, newest, err := endsOf(m.desk, c.topic, c.partition)
 	if err != nil {
-		return fmt.Errorf("asking where topic %q, partition %d begins: %w", c.topic, c.partition, err)
-	}
-	newest, err := m.desk.GetOffset(c.topic, c.partition, sarama.OffsetNewest)
-	if err != nil {
-		return fmt.Errorf("asking where topic %q, partition %d ends: %w", c.topic, c.partition, err)
+		return err
 	}
 	from := oldest
 	if committed >= oldest && committed <= newest { // somebody has committed meanwhile, or that much was written
 		from = committed
 	} else {
-		m.log.Error("messages may have been deleted before they were read, or the topic was made anew: reading goes on at the oldest",
-			"topic", c.topic, "partition", c.partition, "committed", committed, "oldest", oldest)
+		m.log.Error(saysOvertaken, "topic", c.topic, "partition", c.partition, "committed", committed, "oldest", oldest)
 	}
 	if begins > from {
 		c.rewind(from)
