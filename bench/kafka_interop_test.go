@@ -67,12 +67,12 @@ type received struct {
 func receivedByOurs(m *message.Message) received {
 	ctx := m.Context()
 	r := received{id: m.UUID, payload: m.Payload, metadata: maps.Clone(m.Metadata)}
-	var p, o, at, k bool
-	r.partition, p = kafka.PartitionFromCtx(ctx)
-	r.offset, o = kafka.OffsetFromCtx(ctx)
-	r.time, at = kafka.TimestampFromCtx(ctx)
-	r.key, k = kafka.KeyFromCtx(ctx)
-	r.known = p && o && at && k
+	var p, o, at bool
+	r.partition, p = kafka.MessagePartitionFromCtx(ctx)
+	r.offset, o = kafka.MessagePartitionOffsetFromCtx(ctx)
+	r.time, at = kafka.MessageTimestampFromCtx(ctx)
+	key, k := kafka.MessageKeyFromCtx(ctx)
+	r.key, r.known = string(key), p && o && at && k
 	return r
 }
 

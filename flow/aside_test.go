@@ -320,6 +320,38 @@ func TestARefusedDeadLetterBecomesANotice(t *testing.T) {
 	})
 }
 
+// A publisher takes next to nothing: the least notice has no bytes, and a little of each header. Breaks if it waits for ever.
+func TestARefusedNoticeBecomesTheLeast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{}
+		var notice *message.Message
+		pub := publisherFunc(func(_ string, ms ...*message.Message) error {
+			if err := (channel.Limits{Body: 1000, Headers: 16, Header: 512, HeaderBytes: 4 << 10}).Check(ms[0].Payload, channel.Metadata(ms[0].Metadata)); err != nil {
+				return err
+			}
+			notice = ms[0]
+			return nil
+		})
+		panics := endpoint.Do(func(context.Context, string) error { panic(strings.Repeat("long words ", 500)) })
+		h, err := mustNew(t, "f", flow.Step("do", words, panics), flow.Policy{DeadLetter: "dead", Attempts: 1}).Start(t.Context(), pub, b.Subscriber("f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Publisher().Publish("words", message.NewMessage("1", []byte(`"`+strings.Repeat("x", 2000)+`"`))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		h.Stop()
+		switch {
+		case notice == nil:
+			t.Error("there is no dead letter")
+		case notice.Payload == nil, len(notice.Payload) > 0, notice.Metadata[flow.DeadSize] != "2002", !strings.Contains(notice.Metadata[flow.DeadError], "long words"):
+			t.Errorf("the dead letter is %q with %v", notice.Payload, notice.Metadata)
+		}
+		_ = b.Close()
+	})
+}
+
 // A block buries a message, and the publisher takes less than the flow: the letter is a notice that has the block's reason.
 // Breaks if it is forgotten that it is a letter: then the message dies of its letter's size.
 func TestABlocksDeadLetterIsTooLarge(t *testing.T) {

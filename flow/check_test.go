@@ -98,6 +98,7 @@ func TestNewReportsEveryMistakeByName(t *testing.T) {
 		"codec for a step":         {[]flow.Part{stepWith(flow.Codec(channel.Raw{}))}, []string{"step s: Codec stands for the whole flow"}},
 		"logger for a step":        {[]flow.Part{stepWith(flow.Logger(silent()))}, []string{"step s: Logger stands for the whole flow"}},
 		"limits for a step":        {[]flow.Part{stepWith(flow.Limits(channel.Limits{}))}, []string{"step s: Limits stands for the whole flow"}},
+		"negative limits":          {[]flow.Part{ok, flow.Limits(channel.Limits{Body: -1})}, []string{"flow f: Limits(", "Body:-1", "negative"}},
 		"no codec":                 {[]flow.Part{ok, flow.Codec(nil)}, []string{"flow f: Codec(nil)"}},
 		"hops for a step":          {[]flow.Part{stepWith(flow.MaxHops(3))}, []string{"MaxHops(3)"}},
 		"no hops":                  {[]flow.Part{ok, flow.MaxHops(0)}, []string{"MaxHops(0): give New a number from 1"}},
@@ -254,5 +255,8 @@ func TestAddToTwiceIsRefused(t *testing.T) {
 	_, err := f.AddTo(r, b.Publisher(), b.Subscriber("f"))
 	if err == nil || !strings.Contains(err.Error(), "handler f/a already") {
 		t.Errorf("the second AddTo says %v", err)
+	}
+	if _, err := f.AddTo(nil, b.Publisher(), b.Subscriber("f")); err == nil || !strings.Contains(err.Error(), "there is no router") {
+		t.Errorf("without a router AddTo says %v", err)
 	}
 }

@@ -34,13 +34,14 @@ const (
 	DeadOrigin   = deadPrefix + "origin" // as the adapter names it: topic/partition/offset, entry id
 	DeadStack    = deadPrefix + "stack"  // of a panic, at most 4 KiB
 	DeadDirect   = deadPrefix + "direct" // "true": DeadTopic is a hop in the process, see Handle.PutBack
-	DeadSize     = deadPrefix + "size"   // bytes; the payload is only its first 4 KiB
+	DeadSize     = deadPrefix + "size"   // bytes of the payload: this is a notice, no copy, and may lack some of them, and headers
 	DeadSHA256   = deadPrefix + "sha256" // of the whole payload, with DeadSize
 )
 
 const (
 	deadNotice = 4 << 10 // bytes of a payload beyond the limits that its dead letter keeps
 	deadStack  = 4 << 10
+	deadLine   = 256 // bytes of a header that the least notice keeps
 )
 
 // buryResult is a block's own Dead: the entries, or the message itself.
@@ -88,34 +89,49 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 		o.Headers = w.tracer.Strip(o.Headers)
 		err = w.flow.limits.CheckFields(p, o.Headers)
 	}
-	if err != nil || w.bare {
+	switch {
+	case err != nil:
 		shrink(o)
+	case w.bare:
+		mark(o)
 	}
 }
 
-// shrink makes a dead letter a notice: the first bytes, their number and sum, the headers about the
-// failure, and the key, unless it is longer than that. One that is a notice, and is refused even so, has the sum of its id in
-// place of that, and no key.
-func shrink(o *adapters.Outgoing) {
+// mark makes a dead letter a notice: it says how long the payload was, and its sum.
+func mark(o *adapters.Outgoing) {
 	if o.Headers.Get(DeadSize) != "" {
-		o.Key = ""
-		if len(o.ID) > 2*sha256.Size {
-			o.ID = sumOf([]byte(o.ID))
+		return
+	}
+	o.Headers = append(o.Headers, channel.Field{Name: DeadSize, Value: strconv.Itoa(len(o.Payload))},
+		channel.Field{Name: DeadSHA256, Value: sumOf(o.Payload)})
+	if o.Payload == nil { // nobody may take it for a tombstone
+		o.Payload = []byte{}
+	}
+}
+
+// shrink makes a dead letter a notice that has the first bytes, the headers about the failure, and the key, unless it is
+// longer than that. One that is so short, and is refused even so, becomes the least: no bytes, no key, the sum of a long id,
+// and the first bytes of each header.
+func shrink(o *adapters.Outgoing) {
+	least := o.Headers.Get(DeadSize) != "" && len(o.Payload) <= deadNotice
+	mark(o)
+	o.Headers = slices.DeleteFunc(slices.Clone(o.Headers), func(f channel.Field) bool {
+		return !strings.HasPrefix(f.Name, deadPrefix) || least && f.Name == DeadStack
+	})
+	if !least {
+		o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
+		if len(o.Key) > deadNotice {
+			o.Key = ""
 		}
 		return
 	}
-	fs := make(channel.Fields, 0, len(o.Headers))
-	for _, f := range o.Headers {
-		if strings.HasPrefix(f.Name, deadPrefix) {
-			fs = append(fs, f)
-		}
+	o.Payload, o.Key = []byte{}, ""
+	if len(o.ID) > 2*sha256.Size {
+		o.ID = sumOf([]byte(o.ID))
 	}
-	fs = append(fs, channel.Field{Name: DeadSize, Value: strconv.Itoa(len(o.Payload))},
-		channel.Field{Name: DeadSHA256, Value: sumOf(o.Payload)})
-	o.Headers = fs
-	o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
-	if len(o.Key) > deadNotice {
-		o.Key = ""
+	for i := range o.Headers {
+		v := &o.Headers[i].Value
+		*v = strings.ToValidUTF8((*v)[:min(len(*v), deadLine)], "")
 	}
 }
 
@@ -238,8 +254,8 @@ func restore(letter *message.Message) (topic string, m *message.Message, err err
 		return "", nil, fmt.Errorf("putting back %q: %w: it has no header %s: it died outside of a flow; publish a copy without its %s* headers to %q",
 			letter.UUID, ErrNotDead, DeadScope, deadPrefix, topic)
 	case letter.Metadata[DeadSize] != "":
-		return "", nil, fmt.Errorf("putting back %q: %w: only the first %d of its %q bytes are left; get it from its origin %q",
-			letter.UUID, ErrNotDead, deadNotice, letter.Metadata[DeadSize], letter.Metadata[DeadOrigin])
+		return "", nil, fmt.Errorf("putting back %q: %w: it is a notice, with %d of %q bytes, and may lack headers; get the message from its origin %q",
+			letter.UUID, ErrNotDead, len(letter.Payload), letter.Metadata[DeadSize], letter.Metadata[DeadOrigin])
 	}
 	m = letter.Copy()
 	m.SetContext(letter.Context())

@@ -247,19 +247,16 @@ func (l *lane) work(in *inlet, r *adapters.Record, group *shared) *work {
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
-	headers, bare := r.Headers, false
-	if headers == nil {
+	headers := r.Headers
+	if headers == nil || r.Err != nil && f.limits.Check(nil, headers) != nil { // to copy them would cost what they cost
 		headers = channel.Fields(nil)
-	}
-	if r.Err != nil && f.limits.Check(nil, headers) != nil { // or to copy them would cost what they cost
-		headers, bare = channel.Fields(nil), true
 	}
 	a := channel.Arrival{
 		Context: ctx, Topic: in.topic, Scope: in.step.scope, ID: r.ID, Key: r.Key, Headers: headers,
 		Codecs: f.codecs, Payload: r.Payload, Tick: in.clock != nil, Redelivered: r.Redelivered(),
 	}
 	w := l.h.tel.workOf(in, &a)
-	w.lane, w.rec, w.shared, w.native, w.bare = l, r, group, native, bare
+	w.lane, w.rec, w.shared, w.native, w.bare = l, r, group, native, r.Err != nil
 	return w
 }
 

@@ -212,6 +212,10 @@ func Limits(l channel.Limits) Part {
 			d.flow.wrong(s, "Limits stands for the whole flow: give it to New")
 			return
 		}
+		if min(l.Body, l.Headers, l.Header, l.HeaderBytes) < 0 {
+			d.flow.errs = append(d.flow.errs, d.flow.errorf("Limits(%+v): no field may be negative, 0 is a default", l))
+			return
+		}
 		d.flow.limits = l
 	})
 }

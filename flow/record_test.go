@@ -3,6 +3,7 @@ package flow_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -118,8 +119,8 @@ func scripted(t *testing.T, s *script, w *wire, parts ...flow.Part) *rig {
 }
 
 // What is no message goes to the dead letter of each step as it came, and nobody is asked about it. Breaks
-// if it is decoded, shown to an interceptor or to Failed, tried again, put on one step's dead letter alone,
-// or if its key waits.
+// if it is decoded, shown to an interceptor or to Failed, tried again, put on one step's dead letter alone or
+// taken for a copy, or if its key waits.
 func TestARecordThatIsNoMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen diary
@@ -157,9 +158,15 @@ func TestARecordThatIsNoMessage(t *testing.T) {
 				flow.DeadFlow: "f", flow.DeadStep: step, flow.DeadScope: "f/" + step, flow.DeadTopic: "arrivals",
 				flow.DeadError: "record orders/3/17 is no message: garbled batch", flow.DeadClass: "permanent", flow.DeadAttempts: "1",
 				flow.DeadFirst: began, flow.DeadLast: began, flow.DeadOrigin: "orders/3/17",
+				flow.DeadSize: "4", flow.DeadSHA256: fmt.Sprintf("%x", sha256.Sum256([]byte("\x00raw"))),
 			}}
 			if fmt.Sprint(letters[0]) != fmt.Sprint(want) {
 				t.Errorf("the letter of %s is\n%v, want\n%v", step, letters[0], want)
+			}
+			m := message.NewMessage(letters[0].ID, []byte(letters[0].Payload))
+			m.Metadata = letters[0].Headers
+			if _, _, err := flow.PutBack(m); !errors.Is(err, flow.ErrNotDead) {
+				t.Errorf("putting back what is no message: %v", err)
 			}
 		}
 		if got := w.on("invalid"); got != nil {

@@ -21,7 +21,10 @@ import (
 // the clocks that say AtEnd, or its Stop: what still comes is given back; then close the router. Its Done
 // closes at Drain or Stop, not with the router.
 func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
-	if f.exactlyOnce {
+	switch {
+	case r == nil:
+		return nil, f.errorf("there is no router: give AddTo one, or Run the flow without")
+	case f.exactlyOnce:
 		return nil, f.errorf("%w", errRouted)
 	}
 	subs, every, err := f.reads(sub)

@@ -49,7 +49,7 @@ type work struct {
 	err       error // why
 	pubFails  int
 	buried    bool // what leaves is the dead letter
-	bare      bool // it came with headers beyond the limits, which env has not
+	bare      bool // it is no message: env may have less than came
 	stale     bool // there is something of an attempt
 
 	spans // who watches

@@ -121,11 +121,11 @@ func TestWrongSettings(t *testing.T) {
 	}
 	complains(t, err, append(names, "SendTimeout", "Compression", "TransactionTimeout")...)
 	_, err = NewSubscriber(SubscriberConfig{
-		Cluster: c, Limits: limits, Create: create, Instance: "i", Order: 99, Lanes: -1, Window: -1, WindowBytes: -1, CommitInterval: -1,
+		Cluster: c, Limits: limits, Create: create, Order: 99, Lanes: -1, Window: -1, WindowBytes: -1, CommitInterval: -1,
 		Backoff: Backoff{Base: -1}, MaxAttempts: -1, DrainTimeout: -1, Start: 99, Strategy: 99, SessionTimeout: -1, HeartbeatInterval: -1,
 		RebalanceTimeout: -2, RefreshInterval: -1, FetchBytes: -1,
 	})
-	complains(t, err, append(names, "Instance", "Order", "Lanes", "Window", "WindowBytes", "CommitInterval", "Backoff", "MaxAttempts", "DeadLetter",
+	complains(t, err, append(names, "Order", "Lanes", "Window", "WindowBytes", "CommitInterval", "Backoff", "MaxAttempts", "DeadLetter",
 		"DrainTimeout", "Start", "Strategy", "SessionTimeout", "HeartbeatInterval", "RebalanceTimeout", "RefreshInterval", "FetchBytes")...)
 	_, err = NewPublisher(PublisherConfig{Cluster: Cluster{
 		Brokers: []string{"no port"}, SASL: &SASL{Mechanism: Plain, User: "u", Password: NewSecret("hidden")},
@@ -136,6 +136,29 @@ func TestWrongSettings(t *testing.T) {
 	}
 	if dialled {
 		t.Error("something was dialled")
+	}
+}
+
+// A publisher whose limits no dead letter is within is refused; a subscriber's are its own affair. A flow gives the group itself.
+func TestLimitsHaveRoomForDeadLetters(t *testing.T) {
+	c := Cluster{Brokers: []string{"127.0.0.1:1"}}
+	for _, narrow := range []channel.Limits{{Headers: letterHeaders - 1}, {Header: letterHeader - 1}, {HeaderBytes: letterHeaderBytes - 1}} {
+		_, err := NewPublisher(PublisherConfig{Cluster: c, Limits: narrow})
+		complains(t, err, "Limits")
+		s, err := NewSubscriber(SubscriberConfig{Cluster: c, Limits: narrow, Instance: "1", DeadLetter: "dead", MaxAttempts: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	p, err := NewPublisher(PublisherConfig{Cluster: c, Limits: channel.Limits{Body: 1, Headers: letterHeaders, Header: letterHeader, HeaderBytes: letterHeaderBytes}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

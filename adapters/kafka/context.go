@@ -30,27 +30,32 @@ type (
 	recordKey    struct{}
 )
 
-// PartitionFromCtx gives the partition that a delivered message came from. False: it is not the context of one.
-func PartitionFromCtx(ctx context.Context) (int32, bool) {
+// MessagePartitionFromCtx gives the partition that a delivered message came from. False: it is not the context of one.
+func MessagePartitionFromCtx(ctx context.Context) (int32, bool) {
 	v, ok := ctx.Value(partitionKey{}).(int32)
 	return v, ok
 }
 
-// OffsetFromCtx gives the offset of a delivered message in its partition. False: it is not the context of one.
-func OffsetFromCtx(ctx context.Context) (int64, bool) {
+// MessagePartitionOffsetFromCtx gives the offset of a delivered message in its partition. False: it is not the context of one.
+func MessagePartitionOffsetFromCtx(ctx context.Context) (int64, bool) {
 	v, ok := ctx.Value(offsetKey{}).(int64)
 	return v, ok
 }
 
-// TimestampFromCtx gives the time of a delivered message's record: that of its making or of its writing, as
+// MessageTimestampFromCtx gives the time of a delivered message's record: that of its making or of its writing, as
 // the topic says. False: it is not the context of one.
-func TimestampFromCtx(ctx context.Context) (time.Time, bool) {
+func MessageTimestampFromCtx(ctx context.Context) (time.Time, bool) {
 	v, ok := ctx.Value(timestampKey{}).(time.Time)
 	return v, ok
 }
 
-// KeyFromCtx gives the key of a delivered message's record, "" for none. False: it is not the context of one.
-func KeyFromCtx(ctx context.Context) (string, bool) {
+// MessageKeyFromCtx gives the key of a delivered message's record, empty for none. False: it is not the context of one.
+func MessageKeyFromCtx(ctx context.Context) ([]byte, bool) {
+	v, ok := keyFromCtx(ctx)
+	return []byte(v), ok
+}
+
+func keyFromCtx(ctx context.Context) (string, bool) {
 	v, ok := ctx.Value(recordKey{}).(string)
 	return v, ok
 }

@@ -55,8 +55,8 @@ func Example() {
 		return
 	}
 	m := <-messages
-	key, _ := kafka.KeyFromCtx(m.Context())
-	fmt.Println(m.UUID, key, string(m.Payload))
+	key, _ := kafka.MessageKeyFromCtx(m.Context())
+	fmt.Println(m.UUID, string(key), string(m.Payload))
 	m.Ack()
 	// Output: order-1 customer-7 {"ID":"A"}
 }

@@ -24,7 +24,7 @@ func TestPublishedWithinLimitsIsRead(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		addr := kafkatest.Addr(kafkatest.Fake(t))
 		topic, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
-		limits := channel.Limits{Body: 40, Headers: 3, Header: 60, HeaderBytes: 120}
+		limits := channel.Limits{Body: 40, Headers: 16, Header: 512, HeaderBytes: 4096}
 		p := publisher(t, kafka.PublisherConfig{Cluster: cluster(addr), Limits: limits})
 		near := func(limit int) int { return max(0, limit-3+rnd.IntN(5)-rnd.IntN(2)*rnd.IntN(limit)) }
 		text := func(n int) string { return strings.Repeat("x", n) }
@@ -96,4 +96,47 @@ func publishEither(p *kafka.Publisher, topic string, m *message.Message, send bo
 	p.Send([]*adapters.Outgoing{o}, func([]*adapters.Outgoing) { close(done) })
 	<-done
 	return o.Err
+}
+
+// However narrow the limits of a subscriber are, what dies there has a dead letter: its own headers are not counted. Breaks if
+// it is published within the same limits, for ever in vain, or is cut though it need not be.
+func TestNarrowLimitsHaveDeadLetters(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	write := publisher(t, kafka.PublisherConfig{Cluster: cluster(addr)})
+	large, nacked := message.NewMessage("large", make([]byte, 2000)), message.NewMessage("nacked", []byte("body"))
+	nacked.Metadata["a"], nacked.Metadata["b"] = "1", "2"
+	if err := write.Publish(topic, large, nacked); err != nil {
+		t.Fatal(err)
+	}
+	s := subscriber(t, kafka.SubscriberConfig{
+		Cluster: cluster(addr), Group: topic, Limits: channel.Limits{Body: 1000, Headers: 2, Header: 200, HeaderBytes: 400},
+		MaxAttempts: 1, DeadLetter: dead,
+	})
+	messages, err := s.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters, err := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr)}).Subscribe(t.Context(), dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]*message.Message{}
+	for len(got) < 2 {
+		select {
+		case m := <-messages:
+			m.Nack()
+		case l := <-letters:
+			got[l.Metadata["leat-dead-origin"]] = l
+			l.Ack()
+		case <-time.After(30 * time.Second):
+			t.Fatalf("dead letters: %v", got)
+		}
+	}
+	if l := got[topic+"/0/0"]; l == nil || l.Metadata["leat-dead-size"] != "2000" || len(l.Payload) != 2000 {
+		t.Errorf("the letter of what was too large is %v", l)
+	}
+	if l := got[topic+"/0/1"]; l == nil || l.Metadata["leat-dead-size"] != "" || string(l.Payload) != "body" || l.Metadata["a"] != "1" || l.Metadata["b"] != "2" {
+		t.Errorf("the letter of what was nacked is %v", l)
+	}
 }

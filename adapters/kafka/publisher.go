@@ -223,7 +223,7 @@ func (p *Publisher) keyOf(topic string, m *message.Message) string {
 	if key := m.Metadata[channel.HeaderKey]; key != "" {
 		return key
 	}
-	key, _ := KeyFromCtx(m.Context())
+	key, _ := keyFromCtx(m.Context())
 	return key
 }
 

@@ -21,7 +21,8 @@ type PublisherConfig struct {
 	// Compression of what is sent. The zero value is Snappy.
 	Compression Compression
 	// Key gives the key of a published message, "" for none. Nil: its header channel.HeaderKey, else the key of
-	// the message that its context comes from, if a Subscriber of this package delivered that.
+	// the message that its context comes from, if a Subscriber of this package delivered that. Send does not ask it: a flow's
+	// messages have the keys that the flow gives them.
 	Key func(topic string, m *message.Message) string
 	// Murmur2 spreads keys over partitions as Java's clients do, so that both agree where a key goes. Off, the
 	// hash is FNV-1a, as watermill-kafka's.
@@ -30,7 +31,8 @@ type PublisherConfig struct {
 	// twice. It is no faster. It is for clusters whose rules forbid idempotent producers.
 	AllowDuplicates bool
 	// Limits bound one message, its id and its key like a header each: beyond them Publish gives channel.ErrTooLarge before
-	// anything is sent. Zero fields: the defaults of channel.Limits.
+	// anything is sent. Zero fields: the defaults of channel.Limits. At least 16 Headers, 512 bytes of a Header and 4 KiB of
+	// HeaderBytes, which a dead letter needs.
 	Limits channel.Limits
 	// Create makes topics that are missing. Nil: a missing topic is an error.
 	Create *Create
@@ -102,13 +104,37 @@ func wrongLimits(l channel.Limits) error {
 	return check(min(l.Body, l.Headers, l.Header, l.HeaderBytes) > 0, "Limits has a negative field: give 0 for a default")
 }
 
+// lettersWithin are the limits of the dead letters of a subscriber, which have headers of their own: narrower ones than the
+// defaults would be too narrow for them.
+func lettersWithin(l channel.Limits) channel.Limits {
+	d := limits(channel.Limits{})
+	return channel.Limits{
+		Body: max(l.Body, d.Body), Headers: max(l.Headers, d.Headers), Header: max(l.Header, d.Header), HeaderBytes: max(l.HeaderBytes, d.HeaderBytes),
+	}
+}
+
+// What the least dead letter of a flow has.
+const (
+	letterHeaders     = 16
+	letterHeader      = 512
+	letterHeaderBytes = 4 << 10
+)
+
+// tooNarrow finds limits that a dead letter of a flow can not be within.
+func tooNarrow(l channel.Limits) error {
+	return check(min(l.Body, l.Headers, l.Header, l.HeaderBytes) < 0 ||
+		l.Headers >= letterHeaders && l.Header >= letterHeader && l.HeaderBytes >= letterHeaderBytes,
+		"Limits is Headers %d, Header %d and HeaderBytes %d: a dead letter needs %d, %d and %d, give these at least, or 0 for 64, 8 KiB and 32 KiB",
+		l.Headers, l.Header, l.HeaderBytes, letterHeaders, letterHeader, letterHeaderBytes)
+}
+
 // validate gives every mistake, defaults filled in.
 func (c *PublisherConfig) validate() error {
 	return errors.Join(append(c.Cluster.wrong(),
 		check(c.SendTimeout > 0, "SendTimeout is %v: give a duration, or 0 for 20s", c.SendTimeout),
 		check(c.TransactionTimeout >= time.Millisecond, "TransactionTimeout is %v: give a millisecond at least, or 0 for 10s", c.TransactionTimeout),
 		check(c.Compression <= Uncompressed, "Compression is %d: give Snappy, LZ4, Zstd, Gzip or Uncompressed", c.Compression),
-		wrongLimits(c.Limits),
+		wrongLimits(c.Limits), tooNarrow(c.Limits),
 		c.Create.wrong(),
 	)...)
 }

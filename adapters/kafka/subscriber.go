@@ -63,7 +63,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 		return s, nil
 	}
 	var err error
-	s.letter, err = NewPublisher(PublisherConfig{Cluster: c.Cluster, Limits: c.Limits, Create: c.Create})
+	s.letter, err = NewPublisher(PublisherConfig{Cluster: c.Cluster, Limits: lettersWithin(c.Limits), Create: c.Create})
 	return s, err
 }
 
@@ -159,7 +159,7 @@ func (s *Subscriber) delivery() *subscription.Config {
 	c := &s.conf
 	d := &subscription.Config{
 		Lanes: c.Lanes, SpreadKeyless: c.SpreadKeyless, Backoff: subscription.Backoff(c.Backoff),
-		MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter, Limits: c.Limits, Drain: c.DrainTimeout, Log: c.Cluster.Logger,
+		MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter, Limits: lettersWithin(c.Limits), Drain: c.DrainTimeout, Log: c.Cluster.Logger,
 		Events: s.tally.events(),
 	}
 	if s.letter != nil {

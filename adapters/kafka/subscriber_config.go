@@ -45,7 +45,7 @@ type SubscriberConfig struct {
 	// MaxAttempts is after how many nacks a message goes to DeadLetter, where the subscriber delivers to a
 	// channel; a flow counts for itself. Give it with DeadLetter, or neither. 0: never.
 	MaxAttempts int
-	// DeadLetter is the topic for messages that were nacked MaxAttempts times and for records that are no
+	// DeadLetter is the topic, not a compacted one, for messages that were nacked MaxAttempts times and for records that are no
 	// messages, where the subscriber delivers to a channel; a flow has its own. "": such records are parked:
 	// they are not acknowledged, and logged as errors, while what follows them goes on until Window is full.
 	DeadLetter string
@@ -167,7 +167,6 @@ func (c *SubscriberConfig) validate() error {
 		check(c.RebalanceTimeout > c.DrainTimeout, "RebalanceTimeout is %v: give more than DrainTimeout, which is %v, or 0 for 1m", c.RebalanceTimeout, c.DrainTimeout),
 		check(c.RefreshInterval > 0, "RefreshInterval is %v: give a duration, or 0 for 30s", c.RefreshInterval),
 		check(c.FetchBytes > 0 && c.FetchBytes <= most<<10, "FetchBytes is %d: give a number of bytes up to 1 GiB, or 0 for 2 MiB", c.FetchBytes),
-		check(c.Instance == "" || c.Group != "", "Instance is %q and Group is empty: an instance is a member of a group", c.Instance),
 		wrongLimits(c.Limits),
 		c.Create.wrong(),
 	)...)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,29 +92,41 @@ func (d *delivery) letter(r *adapters.Record, f *failure) *adapters.Outgoing {
 		origin := s.String()
 		o.Headers = append(o.Headers, channel.Field{Name: deadOrigin, Value: origin[:min(len(origin), longest)]})
 	}
-	if max(len(r.ID), len(r.Key)) > longest || d.Limits.CheckFields(o.Payload, o.Headers) != nil {
+	switch {
+	case max(len(r.ID), len(r.Key)) > longest || d.Limits.CheckFields(o.Payload, o.Headers) != nil:
 		shrink(o)
+	case r.Err != nil: // what could not be read of it is missing
+		mark(o)
 	}
 	return o
 }
 
-// shrink makes a dead letter a notice: the first bytes, their number and sum, and the headers about the
-// failure. It does so once, and reports whether it did.
-func shrink(o *adapters.Outgoing) bool {
+// mark makes a dead letter a notice: it says how long the payload was, and its sum.
+func mark(o *adapters.Outgoing) {
 	if o.Headers.Get(deadSize) != "" {
-		return false
+		return
 	}
-	fs := make(channel.Fields, 0, len(o.Headers))
-	for _, f := range o.Headers {
-		if strings.HasPrefix(f.Name, deadPrefix) {
-			fs = append(fs, f)
-		}
-	}
-	fs = append(fs,
+	o.Headers = append(o.Headers,
 		channel.Field{Name: deadSize, Value: decimal(len(o.Payload))},
 		channel.Field{Name: deadSHA256, Value: sum(o.Payload)})
-	o.Headers = fs
+	if o.Payload == nil { // nobody may take it for a tombstone
+		o.Payload = []byte{}
+	}
+}
+
+// shrink makes a dead letter a notice that has the first bytes and the headers about the failure. One that is so short, and is
+// refused even so, loses its bytes, too. It reports whether anything became shorter.
+func shrink(o *adapters.Outgoing) bool {
+	short := o.Headers.Get(deadSize) != "" && len(o.Payload) <= noticeBytes
+	if short && len(o.Payload) == 0 {
+		return false
+	}
+	mark(o)
+	o.Headers = slices.DeleteFunc(slices.Clone(o.Headers), func(f channel.Field) bool { return !strings.HasPrefix(f.Name, deadPrefix) })
 	o.Payload = o.Payload[:min(len(o.Payload), noticeBytes)]
+	if short {
+		o.Payload = []byte{}
+	}
 	if len(o.ID) > longest {
 		o.ID = sum([]byte(o.ID))
 	}

@@ -161,7 +161,7 @@ func TestNotice(t *testing.T) {
 			r.claim.did(t, rs[0].ID, "")
 			o := p.all()[0]
 			want := c.data[:min(len(c.data), 4<<10)]
-			if o.ID != c.id || o.Key != c.key || string(o.Payload) != want || (o.Payload == nil) != (rs[0].Payload == nil) {
+			if o.ID != c.id || o.Key != c.key || string(o.Payload) != want || o.Payload == nil {
 				t.Errorf("%s: the notice is %q, key %q, %d bytes", c.name, o.ID, o.Key, len(o.Payload))
 			}
 			if header(&o, flow.DeadSize) != c.size || header(&o, flow.DeadSHA256) != digest(c.data) || header(&o, flow.DeadTopic) != "orders" {
@@ -177,28 +177,41 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// A publisher with narrower limits than ours gets a notice at once, and any other error is no reason to
-// cut anything.
+// A publisher with narrower limits than ours gets a notice at once, the least one if need be, and any other error is no
+// reason to cut anything.
 func TestPublisherRefuses(t *testing.T) {
-	for err, want := range map[error]int{fmt.Errorf("record of 11 bytes: %w", channel.ErrTooLarge): 2, channel.Permanent(errDown): 0} {
+	long := strings.Repeat("0123456789", 600)
+	for _, c := range []struct {
+		name        string
+		takes       int   // bytes
+		err         error // of the first letter, whatever it has
+		letters, of int   // how many, and how many bytes the last one has
+	}{
+		{"too large", 5000, nil, 2, 4 << 10},
+		{"too large even so", 1000, nil, 3, 0},
+		{"refused", 10_000, channel.Permanent(errDown), 2, len(long)},
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := &post{fail: func(n int, _ *adapters.Outgoing) error {
-				if n == 1 {
-					return err
+			p := &post{fail: func(n int, o *adapters.Outgoing) error {
+				switch {
+				case n == 1 && c.err != nil:
+					return c.err
+				case len(o.Payload) > c.takes:
+					return channel.ErrTooLarge
 				}
 				return nil
 			}}
 			rs := rec("a.1")
-			rs[0].Err = channel.ErrDecode
+			rs[0].Payload, rs[0].Again = []byte(long), 2
 			r := deliver(t, letters(p), claimOf(adapters.KeyOrdered, rs...))
-			if want == 0 {
-				synctest.Wait()
-				pass(short.Cap)
-			}
+			r.next(t, "a.1").Nack()
+			synctest.Wait()
+			pass(short.Cap)
 			r.claim.did(t, "a.1", "")
 			all := p.all()
-			if small := header(&all[len(all)-1], flow.DeadSize) == "11"; len(all) != 2 || small != (want == 2) {
-				t.Errorf("%v: published %d times, cut: %t", err, len(all), small)
+			last := all[len(all)-1]
+			if isNotice := header(&last, flow.DeadSize) == "6000"; len(all) != c.letters || len(last.Payload) != c.of || last.Payload == nil || isNotice == (c.err != nil) {
+				t.Errorf("%s: published %d times, the last has %d bytes and %v", c.name, len(all), len(last.Payload), last.Headers)
 			}
 		})
 	}

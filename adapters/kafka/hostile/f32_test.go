@@ -96,6 +96,9 @@ func TestBombs(t *testing.T) {
 		if !strings.Contains(l.get(flow.DeadError), kafka.ErrRefused.Error()) {
 			t.Errorf("a dead letter says %q, want that records are refused", l.get(flow.DeadError))
 		}
+		if l.Value == nil || l.get(flow.DeadSize) != "0" {
+			t.Errorf("a dead letter that has no bytes is %v, with %s %q: want it empty and a notice", l.Value, flow.DeadSize, l.get(flow.DeadSize))
+		}
 		t.Log(l.get(flow.DeadError))
 	}
 	for id, n := range got {
