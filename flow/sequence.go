@@ -122,15 +122,13 @@ func (s *sequence) finish(n int) {
 	s.fails, s.err, s.alone = 0, nil, false
 }
 
-// pause has it wait before the next try: crowded, for another commit to make room. The committer's lock is
-// held.
-func (s *sequence) pause(err error, crowded bool) {
+// pause has it wait before the next try. The committer's lock is held.
+func (s *sequence) pause(err error, p *part) {
 	s.fails++
-	after := publishPause(s.fails)
-	if crowded {
-		s.fails, after = 1, linger
+	if p.crowded {
+		s.fails = 1
 	}
-	s.err, s.again = err, time.Now().Add(after)
+	s.err, s.again = err, time.Now().Add(p.pause)
 }
 
 // surrender takes back, from the i-th slot on, the works that wait for a commit which will not come, and

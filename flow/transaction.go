@@ -38,6 +38,7 @@ type part struct {
 	refused bool // a work of it was
 	blamed  bool // what it caused is why the transaction failed
 	crowded bool // that is: there is no room for it on a topic that the flow itself has to empty
+	pause   time.Duration
 }
 
 func (b *batch) full() bool { return b.messages >= batchMessages || b.bytes >= batchBytes }
@@ -124,12 +125,13 @@ func (c *committer) commit() {
 	for _, x := range b.loose {
 		defer until(x.outs[0].Context)()
 	}
+	began := time.Now()
 	err := guard(func() error { return c.to.Transact(ctx, b.finished, b.outs) })
 	if err == nil {
 		c.succeed(b)
 		return
 	}
-	c.fail(b, err, ctx.Err() != nil)
+	c.fail(b, err, ctx.Err() != nil, time.Since(began))
 }
 
 func afterFunc(ctx context.Context, f func()) func() bool {
@@ -159,7 +161,8 @@ func (c *committer) succeed(b *batch) {
 }
 
 // fail decides who waits, who goes on, and who dies. Given up, the transaction was nobody's any more.
-func (c *committer) fail(b *batch, err error, givenUp bool) {
+// What is to blame waits as long as it took, in which nobody else was committed.
+func (c *committer) fail(b *batch, err error, givenUp bool, took time.Duration) {
 	refusals, lost, blame := b.judge()
 	// Nothing that is to be published is to blame, and trying again helps nobody: the publisher itself cannot.
 	fenced := errors.Is(err, adapters.ErrFenced) || channel.IsPermanent(err) && len(refusals) == 0 && !blame
@@ -169,10 +172,15 @@ func (c *committer) fail(b *batch, err error, givenUp bool) {
 		p := &b.parts[i]
 		switch {
 		case fenced, givenUp, alone, p.refused, lost && errors.Is(err, adapters.ErrLost):
+		case p.crowded: // another commit makes room
+			p.pause = linger
+			paused = append(paused, p)
 		case p.blamed || len(refusals) == 0 && !blame:
-			if !p.crowded {
-				p.failed(err, publishPause(p.seq.fails+1))
+			p.pause = publishPause(p.seq.fails + 1)
+			if p.blamed {
+				p.pause = max(p.pause, took)
 			}
+			p.failed(err)
 			paused = append(paused, p)
 		}
 	}
@@ -183,7 +191,7 @@ func (c *committer) fail(b *batch, err error, givenUp bool) {
 		x.reopen(w)
 	}
 	for _, p := range paused {
-		p.seq.pause(err, p.crowded)
+		p.seq.pause(err, p)
 	}
 	for i := range b.parts {
 		b.parts[i].seq.alone = alone
@@ -248,7 +256,7 @@ func (w *work) refuses(o *adapters.Outgoing) bool {
 }
 
 // failed notes a commit that is tried again, with the works it was of.
-func (p *part) failed(err error, after time.Duration) {
+func (p *part) failed(err error) {
 	var first *work
 	topic := ""
 	p.each(func(w *work) {
@@ -259,7 +267,7 @@ func (p *part) failed(err error, after time.Duration) {
 			}
 		}
 		w.unsent(err)
-		w.resent(after)
+		w.resent(p.pause)
 		if first == nil {
 			first = w
 		}

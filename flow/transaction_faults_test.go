@@ -645,6 +645,39 @@ func TestExactlyOnceOneTopicIsDown(t *testing.T) {
 	})
 }
 
+// What goes to a topic that is down is in a transaction that takes long to fail. It waits as long before it is tried again, and
+// as long the others are committed. Breaks if most of the time goes to the tries.
+func TestExactlyOnceATopicThatIsDownTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 10 * time.Second
+		tries := 0
+		v := &vault{T: t, bank: &bank{}}
+		v.fail = func(_ int, _ []adapters.Finished, outs []*adapters.Outgoing) (err error) {
+			for _, o := range outs {
+				if o.Topic == "others" {
+					o.Err, err = errWire, errWire
+				}
+			}
+			if err != nil {
+				tries++
+				time.Sleep(takes)
+			}
+			return err
+		}
+		v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
+		v.give("sorted", "", "s1")
+		for i := range 20 {
+			v.give("arrivals", "", fmt.Sprint("p", i+1))
+			v.wait(2 * takes)
+		}
+		equal(t, "while the other topic is down", v.parcels("stickers"), numbered(1, 20))
+		if tries > 25 { // half of the time, and with no pause 40
+			t.Errorf("%d tries of %v in %v", tries, takes, 40*takes)
+		}
+		v.stop()
+	})
+}
+
 // An outage is one line a minute, however many messages and commits meet it.
 func TestExactlyOnceAnOutageIsOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

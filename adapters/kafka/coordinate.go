@@ -141,26 +141,39 @@ func (m *membership) identify(ctx context.Context, timeout time.Duration) error 
 	})
 }
 
-// enlist makes partitions part of the transaction.
-func (m *membership) enlist(ps []*partition) error {
+// enlist makes partitions part of the transaction. Else it says of each why not: for its own sake, or for another's, without
+// which the coordinator takes none.
+func (m *membership) enlist(ps []*partition) []error {
 	req := &sarama.AddPartitionsToTxnRequest{
 		Version: txnVersion(m.client), TransactionalID: m.id, ProducerID: m.me.id, ProducerEpoch: m.me.epoch, TopicPartitions: map[string][]int32{},
 	}
 	for _, p := range ps {
 		req.TopicPartitions[p.of.name] = append(req.TopicPartitions[p.of.name], p.number)
 	}
+	var said map[string][]*sarama.PartitionError
 	err := m.coordinator().ask(context.Background(), func(b *sarama.Broker) (sarama.KError, error) {
 		res, err := b.AddPartitionsToTxn(req)
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.
 		}
-		return firstError(res.Errors), nil
+		said = res.Errors
+		return firstError(said), nil
 	})
 	m.begun.Store(true) // even so: the answer may be lost
-	if err != nil {
-		return fmt.Errorf("adding partitions to a transaction: %w", err)
+	errs := make([]error, len(ps))
+	if err == nil {
+		return errs
 	}
-	return nil
+	for i, p := range ps {
+		why := fmt.Errorf("%w: %w", errBesides, err)
+		for _, e := range said[p.of.name] {
+			if own := reason(p.of.name, e.Err); e.Partition == p.number && isOwn(own) {
+				why = own
+			}
+		}
+		errs[i] = fmt.Errorf("adding partitions to a transaction: %w", why)
+	}
+	return errs
 }
 
 // addOffsets makes the groups' offsets part of the transaction.

@@ -127,20 +127,16 @@ func (w *writer) enlist() {
 	w.joining = nil
 	number := w.transaction.number
 	w.away.Go(func() {
-		err := w.transaction.enlist(ps)
+		errs := w.transaction.enlist(ps)
 		w.do(func() {
-			for _, p := range ps {
+			for i, p := range ps {
 				p.busy = false
-				if err == nil {
-					p.enlisted = number
-					w.touch(p)
+				if errs[i] != nil {
+					w.failAll(p, errs[i])
 					continue
 				}
-				why := fmt.Errorf("topic %q: %w", p.of.name, err)
-				if len(ps) > 1 { // it may be another's topic that is refused
-					why = fmt.Errorf("%w: %w", errBesides, err)
-				}
-				w.failAll(p, why)
+				p.enlisted = number
+				w.touch(p)
 			}
 		})
 	})

@@ -245,6 +245,7 @@ func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing, n si
 	select {
 	case <-s.through:
 	case <-ctx.Done():
+		t.giveUp(of, context.Cause(ctx))
 		return fmt.Errorf("%w: %w", errUnanswered, context.Cause(ctx))
 	}
 	x := s.failed.Load()
@@ -257,6 +258,24 @@ func (t *transactions) send(ctx context.Context, outs []*adapters.Outgoing, n si
 		}
 	}
 	return x.err
+}
+
+// giveUp has what is not settled say that this is why the transaction comes to nothing, and so what was refused until now.
+func (t *transactions) giveUp(of *parcel, why error) {
+	errs := map[string]error{} // by topic
+	for i := range of.items {
+		x := &of.items[i]
+		if x.state.Swap(settled) == settled {
+			continue
+		}
+		if errs[x.topic] == nil {
+			errs[x.topic] = fmt.Errorf("topic %q: %w: %w", x.topic, errUnanswered, errors.Join(why, t.writer.trouble(x.topic)))
+		}
+		x.out.Err = errs[x.topic]
+	}
+	if x := t.sends.failed.Load(); x != nil && isOwn(x.err) {
+		x.out.Err = x.err
+	}
 }
 
 // errBesides is why a message was not sent whose transaction came to nothing for another's sake.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -102,6 +103,40 @@ func TestRefusedBesideADoubtfulBatch(t *testing.T) {
 	}
 }
 
+// A partition cannot be written to until TransactionTimeout. The messages for it say so, and the others are committed without
+// them. Breaks if nobody is to blame: then the whole flow waits for that partition.
+func TestAPartitionIsDownInATransaction(t *testing.T) {
+	fake := kafkatest.Fake(t, kfake.NumBrokers(2))
+	addr := kafkatest.Addr(fake)
+	topic := kafkatest.Topic(t, addr, 2)
+	for i := range int32(2) { // a request that one of them refuses would take the other along
+		if err := fake.MoveTopicPartition(topic, i, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := transactional(t, addr, 3*time.Second)
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		if x.partition == 1 {
+			return kerr.NotEnoughReplicas, nil
+		}
+		return nil, nil
+	})
+	var outs []*adapters.Outgoing
+	for i := range 20 {
+		outs = append(outs, &adapters.Outgoing{Topic: topic, ID: fmt.Sprint(i), Key: fmt.Sprint(i)})
+	}
+	if err := p.Transact(t.Context(), nil, outs); !errors.Is(err, errUnanswered) || errors.Is(err, adapters.ErrLost) {
+		t.Errorf("a transaction of which a part cannot be written: %v", err)
+	}
+	healthy := slices.DeleteFunc(slices.Clone(outs), func(o *adapters.Outgoing) bool { return o.Err != nil })
+	if n := len(healthy); n == 0 || n == len(outs) {
+		t.Fatalf("%d of %d messages are to blame", len(outs)-n, len(outs))
+	}
+	if err := p.Transact(t.Context(), nil, healthy); err != nil {
+		t.Error(err)
+	}
+}
+
 // A topic that is not there is named by the message for it, and the others are committed without that. Breaks if nobody is to
 // blame: then the whole flow waits for the topic.
 func TestMissingTopicInATransaction(t *testing.T) {
@@ -114,6 +149,50 @@ func TestMissingTopicInATransaction(t *testing.T) {
 	}
 	if outs[0].Err != nil || outs[1].Err != nil || !errors.Is(outs[2].Err, ErrNoTopic) {
 		t.Errorf("the messages say %v, %v and %v; want that the third has no topic", outs[0].Err, outs[1].Err, outs[2].Err)
+	}
+	if err := p.Transact(t.Context(), nil, outs[:2]); err != nil {
+		t.Error(err)
+	}
+}
+
+// A topic that may not be written to is named by the message for it, also where partitions of others are to be added to the
+// transaction with it. Breaks if nobody is to blame, since the coordinator adds none of them then.
+func TestForbiddenTopicInATransaction(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	topic, forbidden := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	p := transactional(t, addr, 0)
+	outs := append(some(topic), &adapters.Outgoing{Topic: forbidden, ID: "3"})
+	if err := p.Transact(t.Context(), nil, outs); err != nil { // now it knows both leaders, and adds both at once
+		t.Fatal(err)
+	}
+	fake.ControlKey(int16(kmsg.AddPartitionsToTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		req := kreq.(*kmsg.AddPartitionsToTxnRequest)
+		if !slices.ContainsFunc(req.Topics, func(x kmsg.AddPartitionsToTxnRequestTopic) bool { return x.Topic == forbidden }) {
+			return nil, nil, false //nolint:nilnil // then it is the broker that answers
+		}
+		resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewAddPartitionsToTxnResponseTopic()
+			st.Topic = rt.Topic
+			for _, i := range rt.Partitions {
+				sp := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = i, kerr.OperationNotAttempted.Code
+				if rt.Topic == forbidden {
+					sp.ErrorCode = kerr.TopicAuthorizationFailed.Code
+				}
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	if err := p.Transact(t.Context(), nil, outs); !errors.Is(err, sarama.ErrTopicAuthorizationFailed) {
+		t.Errorf("a transaction with a message for a topic that is forbidden: %v", err)
+	}
+	if outs[0].Err != nil || outs[1].Err != nil || !errors.Is(outs[2].Err, sarama.ErrTopicAuthorizationFailed) {
+		t.Errorf("the messages say %v, %v and %v; want that the third is forbidden", outs[0].Err, outs[1].Err, outs[2].Err)
 	}
 	if err := p.Transact(t.Context(), nil, outs[:2]); err != nil {
 		t.Error(err)
