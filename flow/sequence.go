@@ -24,6 +24,7 @@ type sequence struct {
 	spoiled bool    // one of slots was given back: nothing behind it can be finished
 	ended   bool    // nothing more is read
 	alone   bool    // to be committed by itself, to see whether it is this one that is lost
+	most    int     // slots in one commit: half of what has failed twice, and a quarter more after each that succeeds
 	fails   int     // commits in a row
 	err     error   // of the latest
 	again   time.Time
@@ -43,7 +44,7 @@ type slot struct {
 
 // open makes a claim a sequence.
 func (c *committer) open(claim adapters.Claim, readers int) *sequence {
-	s := &sequence{Claim: claim, committer: c, readers: readers}
+	s := &sequence{Claim: claim, committer: c, readers: readers, most: batchMessages}
 	c.mu.Lock()
 	c.seqs = append(c.seqs, s)
 	c.mu.Unlock()
@@ -120,13 +121,18 @@ func (s *sequence) finish(n int) {
 	s.first += uint64(n) //nolint:gosec // It is a length.
 	s.ready -= n
 	s.fails, s.err, s.alone = 0, nil, false
+	s.most = min(s.most+s.most/4+1, batchMessages)
 }
 
-// pause has it wait before the next try. The committer's lock is held.
+// pause has it wait before the next try. After a second failure that is of less: what is in it may take the broker longer than a
+// transaction may. The committer's lock is held.
 func (s *sequence) pause(err error, p *part) {
 	s.fails++
-	if p.crowded {
+	switch {
+	case p.crowded:
 		s.fails = 1
+	case s.fails > 1:
+		s.most = max(len(p.slots)/2, 1)
 	}
 	s.err, s.again = err, time.Now().Add(p.pause)
 }

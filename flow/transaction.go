@@ -61,7 +61,7 @@ func (b *batch) send(outs []*adapters.Outgoing) {
 // for room there: the committer has to make it.
 func (b *batch) take(s *sequence, reads map[string]bool) {
 	n := 0
-	for n < s.ready && !b.full() {
+	for n < s.ready && n < s.most && !b.full() {
 		for _, w := range s.slots[n].works {
 			for _, o := range w.outs {
 				o.NoWait = o.NoWait || reads[o.Topic]

@@ -559,6 +559,52 @@ func TestExactlyOnceBoundsBytes(t *testing.T) {
 	})
 }
 
+// A broker that cannot commit in time what is ready commits less of it at once, whether nobody is to blame or who was not
+// answered. Breaks if the same is tried again for ever.
+func TestExactlyOnceCommitsLessThatIsTooMuch(t *testing.T) {
+	for _, blame := range []bool{false, true} {
+		t.Run(fmt.Sprint("blame ", blame), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const inTime = 100
+				v := &vault{T: t, bank: &bank{}, Broker: &memory.Broker{Window: 100_000, Bound: 100_000}}
+				defer v.Broker.Close()
+				most := 0
+				v.fail = func(_ int, _ []adapters.Finished, outs []*adapters.Outgoing) error {
+					if len(outs) <= inTime {
+						most = max(most, len(outs))
+						return nil
+					}
+					time.Sleep(time.Second)
+					if blame {
+						for _, o := range outs[inTime:] {
+							o.Err = errWire
+						}
+					}
+					return errWire
+				}
+				v.run(quick(), flow.Step("a", arrivals, (&caller{}).block()), flow.Step("b", sorted, translator.Map(stick, channel.Topic[sticker]("others"))))
+				v.give("arrivals", "", numbered(1, 1000)...)
+				v.give("sorted", "", numbered(1, 1000)...)
+				for began := time.Now(); v.left("arrivals")+v.left("sorted") > 0 && time.Since(began) < 5*time.Minute; {
+					v.wait(time.Second)
+				}
+				equal(t, "sent by a", v.parcels("stickers"), numbered(1, 1000))
+				equal(t, "sent by b", v.parcels("others"), numbered(1, 1000))
+				if most < inTime/4 {
+					t.Errorf("the largest that was committed is of %d", most)
+				}
+				v.fail = nil
+				v.give("arrivals", "", numbered(1001, 3000)...)
+				v.wait(10 * time.Second)
+				if calls := v.calls; v.left("arrivals") > 0 {
+					t.Errorf("%d are left after %d transactions", v.left("arrivals"), calls)
+				}
+				v.stop()
+			})
+		})
+	}
+}
+
 // Settles run after the commit, with nil; one that fails is not repeated, nor is what is committed.
 func TestExactlyOnceSettlesAfterTheCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
