@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -212,6 +215,100 @@ func TestLostAnswer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A late has the first EndTxn overtaken: its connection breaks, and it arrives before the third.
+type late struct {
+	t    *testing.T
+	addr string
+
+	mu   sync.Mutex
+	seen int
+	kept []byte
+}
+
+func (l *late) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &lateConn{c, l}, nil
+}
+
+type lateConn struct {
+	net.Conn
+
+	by *late
+}
+
+func (c *lateConn) Write(b []byte) (int, error) {
+	if len(b) <= 6 || binary.BigEndian.Uint16(b[4:]) != endTxnKey {
+		return c.Conn.Write(b)
+	}
+	l := c.by
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch l.seen++; l.seen {
+	case 1:
+		l.kept = slices.Clone(b)
+		_ = c.Close()
+		return len(b), nil
+	case 3:
+		l.deliver()
+	}
+	return c.Conn.Write(b)
+}
+
+// deliver sends the broker what was kept, and waits for its answer.
+func (l *late) deliver() {
+	c, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+	size := make([]byte, 4)
+	if _, err = c.Write(l.kept); err == nil {
+		_, err = io.ReadFull(c, size)
+	}
+	if err == nil {
+		_, err = io.ReadFull(c, make([]byte, binary.BigEndian.Uint32(size)))
+	}
+	if err != nil {
+		l.t.Error(err)
+	}
+}
+
+// A commit is asked for twice, since the first answer is lost, and the first request arrives when the next transaction is to be
+// aborted. Breaks if that has the identity of the one before: then half of it is committed.
+func TestALateCommitReachesNoOtherTransaction(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	l := &late{t: t, addr: addr}
+	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}, Dial: l.dial}, TransactionalID: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	if err := p.Transact(t.Context(), nil, some(topic)); err != nil {
+		t.Fatal(err)
+	}
+	outs := []*adapters.Outgoing{{Topic: topic, ID: "3", Payload: []byte("3")}, {Topic: "nowhere", ID: "4"}}
+	if err := p.Transact(t.Context(), nil, outs); !errors.Is(err, ErrNoTopic) {
+		t.Fatalf("a transaction with a message for a topic that is not there: %v", err)
+	}
+	if err := p.Transact(t.Context(), nil, outs[:1]); err != nil {
+		t.Fatal(err)
+	}
+	all := committedOn(t, addr, topic)
+	for _, id := range []string{"1", "2", "3"} {
+		if all[id] != 1 {
+			t.Errorf("%s is there %d times", id, all[id])
+		}
+	}
+	if l.seen < 3 {
+		t.Errorf("%d transactions were ended: nothing came late", l.seen)
 	}
 }
 

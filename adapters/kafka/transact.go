@@ -90,6 +90,9 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	for _, x := range stakes {
 		x.settle()
 	}
+	if t.writer.transaction.doubtful.Load() { // what is still on its way is not to reach the next transaction
+		t.discard()
+	}
 	return nil
 }
 
