@@ -39,7 +39,9 @@ type Shape struct {
 	Tombstones bool // the step's own topic may bring messages without a payload
 	// Failed is asked once before a message that finally failed goes to the dead letter: an error
 	// reply, a compensation, the whole group (Dead). Drop says that there is nothing to bury, since it
-	// ended elsewhere. Nil, an error or the zero Result: the message alone.
+	// ended elsewhere. Nil, an error or the zero Result: the message alone, and so it is if what Failed
+	// sends cannot be sent; the letter then says why. Later, from here or from a step that it sends to over
+	// a direct hop, makes the message wait.
 	Failed func(e *Envelope, err error) (Result, error)
 	// Open gives how many groups, or whatever else the block keeps under a scope, wait there to be
 	// complete: for metrics. Nil: it keeps none, or its store cannot count.

@@ -94,15 +94,16 @@ func (w *work) die(outcome channel.Outcome) next {
 	if outcome == channel.Expired && !errors.Is(w.err, channel.ErrExpired) { // only the context says so, and not for long
 		w.err = errors.Join(channel.ErrExpired, w.err)
 	}
-	cause := w.err
+	in, e, cause := w.failed, w.failedEnv, w.err
 	w.fire()
-	last := w.failed.step.shape.Failed
+	last := in.step.shape.Failed
 	if w.rec.Err != nil { // no block is told of what is no message
 		last = nil
 	}
 	err := guard(func() error { return w.lastWord(cause, outcome, last) })
 	if _, later := channel.IsLater(err); err != nil && !later { // what Failed sends cannot be sent
 		w.abandon(err)
+		w.failed, w.failedEnv = in, e // it is that step's letter
 		err = guard(func() error { return w.lastWord(errors.Join(cause, errFailedPanic, err), outcome, nil) })
 	}
 	if w.tracer != nil {
@@ -168,7 +169,7 @@ func (w *work) lastWord(cause error, outcome channel.Outcome, last func(*channel
 		}
 		for i := range r.Len() {
 			if err := w.deliver(e, in, &r, i); err != nil {
-				cause = errors.Join(cause, err)
+				return err
 			}
 		}
 		if n := r.Released(); n > 0 {
