@@ -97,3 +97,32 @@ func TestWhatFailedSendsOverADirectHopIsNotLost(t *testing.T) {
 		}
 	}
 }
+
+// A reply from Failed that its topic will never take kills no key: the message is buried without it, the letter
+// says why, and the next of the key gets through. Breaks if only a first refusal counts: the reply is sent for ever,
+// and its key waits for it.
+func TestAReplyThatIsRefusedForGoodHoldsNoKey(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		r := &rig{T: t, How: how, wire: &wire{fail: func(topic, _ string, _ int) error {
+			if topic == "stickers" {
+				return channel.Permanent(errNoRoom)
+			}
+			return nil
+		}}}
+		r.run(mustNew(t, "f", quick(), flow.Step("a", arrivals, fails(stickers, func() channel.Result {
+			return channel.Send(channel.To(stickers, sticker{N: 1}))
+		}))))
+		r.give("arrivals", "k", parcel{ID: "bad"})
+		r.give("arrivals", "k", parcel{ID: "good"})
+		r.wait(time.Minute)
+		r.is("a", "received=2 done=1 dead=1")
+		letters := r.on("dead") // the first may have gone out beside the reply, under the same id
+		if len(letters) == 0 {
+			t.Fatal("no dead letter")
+		}
+		l := letters[len(letters)-1]
+		if says := l.Headers[flow.DeadError]; l.ID != "bad" || !strings.Contains(says, errFlaky.Error()) || !strings.Contains(says, errNoRoom.Error()) {
+			t.Errorf("the letter of %s says %q", l.ID, says)
+		}
+	})
+}

@@ -351,7 +351,10 @@ func (w *work) refused() next {
 	}
 	refused := errors.Join(permanent, letters)
 	w.unsent(refused)
-	if permanent != nil && !w.buried {
+	if permanent != nil && w.buried { // what Failed sends
+		return w.dieAlone(permanent)
+	}
+	if permanent != nil {
 		w.failed, w.failedEnv, w.err = w.in, &w.env, channel.Permanent(permanent)
 		w.abandon(w.err)
 		return w.verdict()

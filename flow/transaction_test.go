@@ -392,7 +392,7 @@ func TestExactlyOnceTriesTheTransactionAgain(t *testing.T) {
 }
 
 // A message that the broker refuses for good dies; the others of its transaction go on at once. A letter
-// that is refused is made a notice.
+// that is refused is made a notice, and a reply beside it is left out.
 func TestExactlyOnceRefusedByTheBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		huge := strings.Repeat("x", 10_000)
@@ -444,6 +444,21 @@ func TestExactlyOnceRefusedByTheBroker(t *testing.T) {
 		}
 		equal(t, "sent", v.parcels("stickers"), []string{"p2"})
 		v.is("a", "received=2 sent=1 dead=1")
+	})
+	synctest.Test(t, func(t *testing.T) { // a reply of Failed: its message is buried without it
+		v := &vault{T: t, Broker: &memory.Broker{Limits: channel.Limits{Body: 9000}}}
+		defer v.Broker.Close()
+		v.run(quick(), flow.Step("a", arrivals, fails(stickers, func() channel.Result {
+			return channel.Send(channel.To(stickers, sticker{Parcel: strings.Repeat("x", 10_000)}))
+		})))
+		v.give("arrivals", "k", "bad", "good")
+		v.wait(time.Minute)
+		letters := v.on("dead")
+		if len(letters) != 1 || letters[0].ID != "bad" || !strings.Contains(letters[0].Headers[flow.DeadError], channel.ErrTooLarge.Error()) {
+			t.Errorf("dead letters %v", letters)
+		}
+		v.is("a", "received=2 done=1 dead=1")
+		v.stop()
 	})
 }
 

@@ -94,18 +94,30 @@ func (w *work) die(outcome channel.Outcome) next {
 	if outcome == channel.Expired && !errors.Is(w.err, channel.ErrExpired) { // only the context says so, and not for long
 		w.err = errors.Join(channel.ErrExpired, w.err)
 	}
-	in, e, cause := w.failed, w.failedEnv, w.err
+	w.death = death{w.failed, w.failedEnv, w.err, outcome}
 	w.fire()
-	last := in.step.shape.Failed
+	last := w.failed.step.shape.Failed
 	if w.rec.Err != nil { // no block is told of what is no message
 		last = nil
 	}
-	err := guard(func() error { return w.lastWord(cause, outcome, last) })
-	if _, later := channel.IsLater(err); err != nil && !later { // what Failed sends cannot be sent
-		w.abandon(err)
-		w.failed, w.failedEnv = in, e // it is that step's letter
-		err = guard(func() error { return w.lastWord(errors.Join(cause, errFailedPanic, err), outcome, nil) })
+	err := guard(func() error { return w.lastWord(w.err, outcome, last) })
+	if _, later := channel.IsLater(err); err != nil && !later {
+		return w.dieAlone(err)
 	}
+	return w.dying(err)
+}
+
+// dieAlone is die without what Failed sends, since that cannot be sent.
+func (w *work) dieAlone(why error) next {
+	d := &w.death
+	d.cause = errors.Join(d.cause, errFailedPanic, why)
+	w.abandon(why)
+	w.failed, w.failedEnv = d.in, d.env // it is that step's letter
+	return w.dying(guard(func() error { return w.lastWord(d.cause, d.outcome, nil) }))
+}
+
+// dying has the dead letter leave, or, as it cannot be made, the message wait.
+func (w *work) dying(err error) next {
 	if w.tracer != nil {
 		w.attempted(err)
 	}
@@ -114,7 +126,7 @@ func (w *work) die(outcome channel.Outcome) next {
 		return next{what: publish}
 	}
 	w.abandon(err)
-	w.err = errors.Join(cause, err)
+	w.err = errors.Join(w.death.cause, err)
 	after, later := channel.IsLater(err)
 	if !later {
 		after = deathPause
@@ -124,6 +136,14 @@ func (w *work) die(outcome channel.Outcome) next {
 		return next{what: retry, after: after}
 	}
 	return w.later(after)
+}
+
+// A death is why a message dies, and where that was.
+type death struct {
+	in      *inlet
+	env     *channel.Envelope
+	cause   error
+	outcome channel.Outcome
 }
 
 // deathPause is the pause of a message that finally failed and has no dead letter to go to.

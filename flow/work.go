@@ -49,6 +49,7 @@ type work struct {
 	err       error // why
 	pubFails  int
 	buried    bool // what leaves is the dead letter
+	death     death
 	bare      bool // it is no message: env may have less than came
 	stale     bool // there is something of an attempt
 
@@ -187,7 +188,9 @@ func (w *work) published() next {
 		w.err = left[0].Err
 		w.abandon(w.err)
 		return next{what: giveUp}
-	case permanent != nil && !w.buried:
+	case permanent != nil && w.buried: // what Failed sends
+		return w.dieAlone(permanent)
+	case permanent != nil:
 		w.err = channel.Permanent(permanent)
 		w.failed, w.failedEnv = w.in, &w.env
 		w.abandon(w.err)
@@ -295,7 +298,7 @@ func (w *work) clean() {
 	clear(w.came)
 	w.came = w.came[:0]
 	w.used = 0
-	w.failed, w.failedEnv = nil, nil
+	w.failed, w.failedEnv, w.death = nil, nil, death{}
 	clear(w.leaving)
 	clear(w.outs)
 	w.leaving, w.outs, w.tallies, w.buried = w.leaving[:0], w.outs[:0], w.tallies[:0], false
