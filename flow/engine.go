@@ -43,10 +43,8 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 	}
 	h := f.handle(ctx, pub, sub)
 	h.follows(every)
-	for _, s := range subs { // all before any reads, or what one has finished is gone for the other
-		if err := s.initialize(); err != nil {
-			return nil, f.errorf("making group %s: %w", s.group, err)
-		}
+	if err := f.initialize(subs); err != nil {
+		return nil, err
 	}
 	if f.exactlyOnce {
 		h.tx = h.committer(to)
@@ -68,6 +66,16 @@ type subscription struct {
 	group  string
 	sub    message.Subscriber
 	topics map[string][]*inlet // by physical topic
+}
+
+// initialize makes all groups before any reads, or what one has finished is gone for the other.
+func (f *Flow) initialize(subs []*subscription) error {
+	for _, s := range subs {
+		if err := s.initialize(); err != nil {
+			return f.errorf("making group %s: %w", s.group, err)
+		}
+	}
+	return nil
 }
 
 // initialize has a subscriber that hands over claims make its group, so that no message published after

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
@@ -384,28 +385,36 @@ func TestLaw9EveryStepSeesEveryMessage(t *testing.T) {
 	}, claims, oneByOne, routed, goChan, goRouted)
 }
 
-// lateSub is a subscriber whose group "billing" is slow to begin.
+// lateSub is a subscriber whose group "billing" is slow to begin. A router, which begins with one group after
+// the other, is slow with each.
 type lateSub struct{ *memory.Subscriber }
 
 func (s lateSub) Group(name string) message.Subscriber {
-	sub := s.Subscriber.Group(name).(*memory.Subscriber)
-	if name == "billing" {
-		return lateClaims{sub}
-	}
-	return sub
+	return lateGroup{s.Subscriber.Group(name).(*memory.Subscriber), name}
 }
 
-type lateClaims struct{ *memory.Subscriber }
+type lateGroup struct {
+	*memory.Subscriber
 
-func (s lateClaims) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
-	time.Sleep(time.Second)
+	name string
+}
+
+func (s lateGroup) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
+	if s.name == "billing" {
+		time.Sleep(time.Second)
+	}
 	return s.Subscriber.Claim(ctx, topics, own)
 }
 
+func (s lateGroup) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	time.Sleep(time.Second)
+	return s.Subscriber.Subscribe(ctx, topic)
+}
+
 // Breaks if a step in a group of its own shares the others' subscription, or takes part of it, or if
-// Start does not make every group before one of them reads: what it has finished would be gone.
+// Start or AddTo does not make every group before one of them reads: what it has finished would be gone.
 func TestLaw9HoldsAcrossGroups(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
 		broker := &memory.Broker{}
 		defer broker.Close()
 		f := mustNew(t, "f", quick(), flow.Step("a", arrivals, done[parcel]()), flow.Step("b", arrivals, done[parcel](), flow.Group("billing")))
@@ -417,7 +426,20 @@ func TestLaw9HoldsAcrossGroups(t *testing.T) {
 			}
 		}
 		give(0)
-		h := must(f.Start(t.Context(), broker.Publisher(), lateSub{broker.Subscriber("f")}))(t)
+		var h *flow.Handle
+		if pub, sub := broker.Publisher(), (lateSub{broker.Subscriber("f")}); how == routed {
+			r := message.NewDefaultRouter(watermill.NopLogger{})
+			h = must(f.AddTo(r, pub, sub))(t)
+			over := make(chan error, 1)
+			go func() { over <- r.Run(context.Background()) }()
+			defer func() {
+				if err := errors.Join(r.Close(), <-over); err != nil {
+					t.Error("router:", err)
+				}
+			}()
+		} else {
+			h = must(f.Start(t.Context(), pub, sub))(t)
+		}
 		give(50)
 		time.Sleep(time.Minute)
 		for step, c := range h.Counts() {
@@ -427,5 +449,5 @@ func TestLaw9HoldsAcrossGroups(t *testing.T) {
 		}
 		h.Stop()
 		balanced(t, h)
-	})
+	}, claims, routed)
 }

@@ -34,6 +34,9 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	if err := f.ensure(context.Background(), pub, sub); err != nil {
 		return nil, err
 	}
+	if err := f.initialize(subs); err != nil {
+		return nil, err
+	}
 	h := f.handle(context.Background(), pub, sub)
 	h.follows(every)
 	type handler struct {
