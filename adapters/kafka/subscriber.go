@@ -23,6 +23,7 @@ type Subscriber struct {
 	tally  *tally
 	letter *Publisher // of dead letters; nil: there is no topic for them
 	names  *names     // of its members that have an Instance
+	gate   subscription.Gate
 
 	mu       sync.Mutex
 	closed   bool
@@ -154,13 +155,21 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	return out, nil
 }
 
+// Pause holds back what Subscribe delivers of the topics; none: of all. What is delivered already goes on, as its retries do when
+// it is resumed, and one message more may be on its way. Partitions stay with their members, which read until Window is full.
+// A subscriber made by Group has its own; a flow pauses by step, with flow.Handle.Pause.
+func (s *Subscriber) Pause(topics ...string) { s.gate.Pause(topics...) }
+
+// Resume ends Pause for the topics; none: for all, which alone ends a Pause of all.
+func (s *Subscriber) Resume(topics ...string) { s.gate.Resume(topics...) }
+
 // delivery is how claims are delivered to a channel.
 func (s *Subscriber) delivery() *subscription.Config {
 	c := &s.conf
 	d := &subscription.Config{
 		Lanes: c.Lanes, SpreadKeyless: c.SpreadKeyless, Backoff: subscription.Backoff(c.Backoff),
 		MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter, Limits: lettersWithin(c.Limits), Drain: c.DrainTimeout, Log: c.Cluster.Logger,
-		Events: s.tally.events(),
+		Events: s.tally.events(), Gate: &s.gate,
 	}
 	if s.letter != nil {
 		d.Publish = s.letter

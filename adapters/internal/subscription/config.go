@@ -37,6 +37,8 @@ type Config struct {
 	// Drain is how long messages in flight may be acknowledged after reading ended. The claim should
 	// wait longer. 0: 10 s.
 	Drain time.Duration
+	// Gate holds deliveries back while it is closed. nil: none does.
+	Gate *Gate
 	// Log gets what an operator has to know, never keys, payloads or headers. nil: slog.Default.
 	Log *slog.Logger
 	// Events are told what happens, for instruments.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -26,6 +27,7 @@ type delivery struct {
 	ending chan struct{} // closed: offer no more
 	forced chan struct{} // closed Drain later: let go
 	once   sync.Once
+	held   atomic.Bool // nothing is offered for now
 	timer  *time.Timer // of Drain; nil: ownership was lost before
 
 	mail
@@ -49,6 +51,10 @@ func (c *Config) Deliver(ctx context.Context, claim adapters.Claim, out chan<- *
 	}
 	if claim.Order() == adapters.KeyOrdered {
 		d.loop.lanes, d.loop.seats = make([]*line, d.Lanes), seats.New(d.Lanes)
+	}
+	if d.Gate != nil {
+		d.Gate.enter(d)
+		defer d.Gate.leave(d)
 	}
 	unstop := context.AfterFunc(ctx, d.stop)
 	unlose := context.AfterFunc(claim.Context(), d.lose)

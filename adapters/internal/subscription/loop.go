@@ -96,7 +96,7 @@ func (d *delivery) run() {
 // offer offers the next message, and reports whether somebody waited for it.
 func (d *delivery) offer() bool {
 	l := &d.loop
-	if l.next.msg == nil && !d.prepare() {
+	if d.held.Load() || l.next.msg == nil && !d.prepare() {
 		return false
 	}
 	select {
@@ -221,7 +221,9 @@ func (d *delivery) sleep() {
 	var acked, nacked <-chan struct{}
 	switch {
 	case l.next.msg != nil:
-		out = d.out
+		if !d.held.Load() {
+			out = d.out
+		}
 		if l.flying.len() > 0 && !l.ticking {
 			d.arm()
 		}
