@@ -92,9 +92,23 @@ func missingOf(client sarama.Client, topics []string, leaders bool) (missing []s
 	return missing, nil
 }
 
-// metadataOf asks a broker what it knows of topics.
+// metadataOf asks a broker what it knows of topics, and if that does not answer every one there is.
 func metadataOf(client sarama.Client, topics []string) (*sarama.MetadataResponse, error) {
-	b := client.LeastLoadedBroker()
+	resp, err := askForTopics(client, client.LeastLoadedBroker(), topics)
+	if err == nil {
+		return resp, nil
+	}
+	_ = client.RefreshMetadata(topics...) // or the client has the same one asked for ever
+	for _, b := range client.Brokers() {
+		if resp, err = askForTopics(client, b, topics); err == nil {
+			return resp, nil
+		}
+	}
+	return nil, err
+}
+
+// askForTopics asks one broker. Nil: the client has none.
+func askForTopics(client sarama.Client, b *sarama.Broker, topics []string) (*sarama.MetadataResponse, error) {
 	if b == nil {
 		return nil, fmt.Errorf("asking for topics: %w", sarama.ErrOutOfBrokers)
 	}
