@@ -76,7 +76,7 @@ func (w *writer) count(topic string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := w.client.RefreshMetadata(topic); err != nil {
+	if err := refresh(w.client, topic); err != nil {
 		return 0, fmt.Errorf("topic %q: %w", topic, err)
 	}
 	ids, err := w.client.Partitions(topic)

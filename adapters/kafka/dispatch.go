@@ -97,7 +97,7 @@ func (w *writer) find(p *partition) {
 	w.away.Go(func() {
 		var err error
 		if afresh {
-			err = w.client.RefreshMetadata(p.of.name)
+			err = refresh(w.client, p.of.name)
 		}
 		var leader *sarama.Broker
 		if err == nil {

@@ -118,7 +118,7 @@ func (f *follower) refresh() {
 		case <-f.stopping:
 			return
 		}
-		if err := f.client.RefreshMetadata(f.topics...); err != nil {
+		if err := refresh(f.client, f.topics...); err != nil {
 			f.log.Warn("looking for new partitions", "topics", f.topics, "error", err)
 			continue
 		}
@@ -128,8 +128,10 @@ func (f *follower) refresh() {
 	}
 }
 
-// look begins to read the partitions that are not read yet. Those that come later are read from their start.
+// look begins to read the partitions that are not read yet. Those that come later are read from their start, and one that cannot
+// be read yet holds up no other.
 func (f *follower) look(ctx context.Context, first bool) error {
+	var failed []error
 	for _, topic := range f.topics {
 		partitions, err := f.client.Partitions(topic)
 		if err != nil {
@@ -144,12 +146,17 @@ func (f *follower) look(ctx context.Context, first bool) error {
 				err = f.read(topic, p, first)
 			}
 			if err != nil {
-				return fmt.Errorf("topic %q, partition %d: %w", topic, p, err)
+				err = fmt.Errorf("topic %q, partition %d: %w", topic, p, err)
+				if first {
+					return err
+				}
+				failed = append(failed, err)
+				continue
 			}
 			f.known[topic][p] = true
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // isYoung reports whether an error may be that of a new partition: it has a leader before that knows of it.

@@ -1,9 +1,19 @@
 package kafka
 
 import (
+	"net"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/kafkatest"
 )
 
@@ -40,5 +50,122 @@ func TestOneBrokerIsDown(t *testing.T) {
 			t.Errorf("subscribing: %v", err)
 		}
 		_ = s.Close()
+	}
+}
+
+// leaderless has brokers say that a topic has so many partitions, and that one has no leader. 0: what is so.
+func leaderless(t *testing.T, fake *kfake.Cluster, topic string, one int32) (partitions, asked *atomic.Int32) {
+	t.Helper()
+	partitions, asked = new(atomic.Int32), new(atomic.Int32)
+	host, port, err := net.SplitHostPort(kafkatest.Addr(fake))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.ControlKey(int16(kmsg.Metadata), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if partitions.Load() == 0 {
+			return nil, nil, false //nolint:nilnil // then it is the broker that answers
+		}
+		asked.Add(1)
+		resp := kreq.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Brokers = []kmsg.MetadataResponseBroker{{Host: host, Port: int32(n)}}
+		st := kmsg.NewMetadataResponseTopic()
+		st.Topic = &topic
+		for i := range partitions.Load() {
+			sp := kmsg.NewMetadataResponseTopicPartition()
+			if sp.Partition = i; i == one {
+				sp.ErrorCode, sp.Leader = kerr.LeaderNotAvailable.Code, -1
+			}
+			st.Partitions = append(st.Partitions, sp)
+		}
+		resp.Topics = []kmsg.MetadataResponseTopic{st}
+		return resp, nil, true
+	})
+	return partitions, asked
+}
+
+// forPartition is a message whose key has it go to one of n partitions.
+func forPartition(t *testing.T, id string, partition, n int32) *message.Message {
+	t.Helper()
+	for seed := 0; ; seed++ {
+		key := strconv.Itoa(seed)
+		i, err := sarama.NewHashPartitioner("").Partition(&sarama.ProducerMessage{Key: sarama.StringEncoder(key)}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == partition {
+			m := message.NewMessage(id, nil)
+			m.Metadata.Set(channel.HeaderKey, key)
+			return m
+		}
+	}
+}
+
+// One partition of a topic has no leader. Breaks if a publisher does not write to the others after they have failed once, or
+// when it begins.
+func TestPublishBesideAPartitionWithoutALeader(t *testing.T) {
+	fake, p, topic := writing(t, 2, func(c *PublisherConfig) { c.SendTimeout = 15 * time.Second })
+	if err := p.Publish(topic, forPartition(t, "1", 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	partitions, _ := leaderless(t, fake, topic, 0)
+	partitions.Store(2)
+	once := true
+	intercept(t, fake, func(produced) (*kerr.Error, []int32) {
+		if once {
+			once = false
+			return kerr.NotLeaderForPartition, nil
+		}
+		return nil, nil
+	})
+	if err := p.Publish(topic, forPartition(t, "2", 1, 2)); err != nil {
+		t.Errorf("a publisher that has written before: %v", err)
+	}
+	begins, err := NewPublisher(p.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = begins.Close() }()
+	if err := begins.Publish(topic, forPartition(t, "3", 1, 2)); err != nil {
+		t.Errorf("a publisher that begins: %v", err)
+	}
+}
+
+// A topic gets two partitions, one of which has no leader. Breaks if a subscriber without a group does not read the other before
+// that has one.
+func TestFollowBesideAPartitionWithoutALeader(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	s, err := NewSubscriber(SubscriberConfig{Cluster: p.conf.Cluster, RefreshInterval: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	messages, err := s.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sarama.NewClusterAdmin(p.conf.Cluster.Brokers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }()
+	partitions, _ := leaderless(t, fake, topic, 1)
+	partitions.Store(1)
+	if err := admin.CreatePartitions(topic, 3, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	partitions.Store(3)
+	if err := p.Publish(topic, forPartition(t, "1", 2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case m := <-messages:
+		m.Ack()
+	case <-time.After(30 * time.Second):
+		t.Error("nothing is read from a new partition that has a leader")
 	}
 }

@@ -125,6 +125,14 @@ func askForTopics(client sarama.Client, b *sarama.Broker, topics []string) (*sar
 	return resp, nil
 }
 
+// refresh has the client look at topics again. That a partition has no leader is no error: it knows the others then.
+func refresh(client sarama.Client, topics ...string) error {
+	if err := client.RefreshMetadata(topics...); !errors.Is(err, sarama.ErrLeaderNotAvailable) {
+		return err //nolint:wrapcheck // The caller says what was being done.
+	}
+	return nil
+}
+
 // make makes a topic. That somebody else made it is no error. The client's own admin would ask for the metadata of
 // the topics it knows to find the controller, and here it may know none.
 func (c *Create) make(client sarama.Client, topic string) error {
