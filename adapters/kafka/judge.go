@@ -32,13 +32,16 @@ func (w *writer) judge(p *partition, b *batch) {
 	}
 	r, why := remedyOf(b.err), reason(p.of.name, b.err)
 	b.doubtful = b.doubtful || r == seekAnswer
-	halved := r == refuse && !b.doubtful && b.isTooLarge() && len(b.items) > 1
+	crowded := r == refuse && b.isTooLarge() && len(b.items) > 1
+	if crowded { // the batch is too large, which says nothing of its messages
+		p.most, why = max(b.bytes/2, 1), fmt.Errorf("topic %q: %w", p.of.name, b.err)
+	}
+	halved := crowded && !b.doubtful
 	if t := w.transaction; t != nil && (r == refuse || r == renew) && !halved { // it comes to nothing
 		r, t.failed = refuse, why
 	}
 	switch {
 	case halved:
-		p.most = max(b.bytes/2, 1)
 		w.unpack(p)
 		return
 	case r == refuse:

@@ -137,6 +137,44 @@ func TestAPartitionIsDownInATransaction(t *testing.T) {
 	}
 }
 
+// A batch of a transaction may have been written, and then the broker takes smaller ones only. The transaction is aborted, and
+// committed the next time. Breaks if each of its messages is blamed, and so dies, though none is too large.
+func TestTooLargeAfterADoubtInATransaction(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	topic := kafkatest.Topic(t, kafkatest.Addr(fake), 1)
+	p := transactional(t, kafkatest.Addr(fake), 0)
+	doubt := true
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		switch {
+		case doubt:
+			doubt = false
+			return kerr.NotLeaderForPartition, nil
+		case x.records.NumRecords > 1:
+			return kerr.MessageTooLarge, nil
+		}
+		return nil, nil
+	})
+	outs := some(topic)
+	for _, o := range outs {
+		o.Key = "key" // one batch
+	}
+	err := p.Transact(t.Context(), nil, outs)
+	if err == nil || channel.IsPermanent(err) {
+		t.Errorf("a transaction of which a batch was refused: %v", err)
+	}
+	for _, o := range outs {
+		if o.Err != nil {
+			t.Errorf("message %s, which is not too large: %v", o.ID, o.Err)
+		}
+	}
+	if err := p.Transact(t.Context(), nil, outs); err != nil {
+		t.Error(err)
+	}
+	if all := committedOn(t, kafkatest.Addr(fake), topic); len(all) != 2 || all["1"] != 1 || all["2"] != 1 {
+		t.Errorf("on the topic are %v", all)
+	}
+}
+
 // A topic that is not there is named by the message for it, and the others are committed without that. Breaks if nobody is to
 // blame: then the whole flow waits for the topic.
 func TestMissingTopicInATransaction(t *testing.T) {

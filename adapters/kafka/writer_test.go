@@ -251,6 +251,39 @@ func TestRefusedAfterADoubt(t *testing.T) {
 	}
 }
 
+// A batch may have been written, and then the broker takes smaller ones only. None of its messages is too large: nobody knows
+// of them, and published again they are written. Breaks if they are refused for good, as if each were too large.
+func TestTooLargeAfterADoubt(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	doubt := true
+	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
+		switch {
+		case doubt:
+			doubt = false
+			return kerr.NotLeaderForPartition, nil
+		case x.records.NumRecords > 4:
+			return kerr.MessageTooLarge, nil
+		}
+		return nil, nil
+	})
+	ms := numbered(0, 10)
+	failed := failures(t, p.Publish(topic, ms...))
+	if len(failed) != len(ms) {
+		t.Errorf("%d failed, want %d", len(failed), len(ms))
+	}
+	for _, f := range failed {
+		if !errors.Is(f.Err, ErrUnknown) || channel.IsPermanent(f.Err) {
+			t.Errorf("message %s, which may have been written: %v", f.Message.UUID, f.Err)
+		}
+	}
+	if err := p.Publish(topic, ms...); err != nil {
+		t.Error(err)
+	}
+	if got := written(t, fake, topic); got != "0 1 2 3 4 5 6 7 8 9" {
+		t.Errorf("on the topic are %s", got)
+	}
+}
+
 // A broker that has had a batch for so long that it knows only that has written it: its senders are told so, and numbers go
 // on behind it.
 func TestWrittenLongAgo(t *testing.T) {
