@@ -105,6 +105,7 @@ func (w *writer) find(p *partition) {
 		}
 		w.do(func() {
 			p.busy = false
+			w.dropAbandoned(p)
 			if err != nil {
 				if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
 					w.look(p.of)

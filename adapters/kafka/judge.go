@@ -53,14 +53,19 @@ func (w *writer) judge(p *partition, b *batch) {
 	case !b.doubtful:
 		p.leader = nil
 		w.unpack(p)
-	case b.isAbandoned(): // all who sent it have been told that nobody knows
-		p.leader = nil
-		w.renew(p)
-		p.batch = nil
 	default: // it goes out again as it is
 		p.leader = nil
+		w.dropAbandoned(p)
 	}
 	w.rest(p, why)
+}
+
+// dropAbandoned gives up a batch, and its numbers, of which all who sent it have been told that nobody knows.
+func (w *writer) dropAbandoned(p *partition) {
+	if p.batch != nil && p.batch.isAbandoned() {
+		w.renew(p)
+		p.batch = nil
+	}
 }
 
 // refuse settles what of a batch the broker has refused for good: the records it names, or all. If it may have been written

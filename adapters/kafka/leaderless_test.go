@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -167,5 +168,45 @@ func TestFollowBesideAPartitionWithoutALeader(t *testing.T) {
 		m.Ack()
 	case <-time.After(30 * time.Second):
 		t.Error("nothing is read from a new partition that has a leader")
+	}
+}
+
+// A batch may have been written, and then its partition has no leader, for longer than its sender waits. It is given up with
+// him. Breaks if it is held and leaders are asked for until there is one, and written then, beside what was published again.
+func TestAbandonedWithoutALeader(t *testing.T) {
+	fake, p, topic := writing(t, 2, func(c *PublisherConfig) { c.SendTimeout = time.Second })
+	partitions, asked := leaderless(t, fake, topic, 0)
+	once := true
+	intercept(t, fake, func(produced) (*kerr.Error, []int32) {
+		if once {
+			once = false
+			partitions.Store(2)
+			return kerr.NotLeaderForPartition, nil
+		}
+		return nil, nil
+	})
+	m := forPartition(t, "1", 0, 2)
+	if err := p.Publish(topic, m); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("a message that may have been written: %v", err)
+	}
+	for begun := time.Now(); ; {
+		held := make(chan bool)
+		p.writer.do(func() { held <- p.writer.topics[topic].partitions[0].batch != nil })
+		if !<-held {
+			break
+		}
+		if time.Since(begun) > 30*time.Second {
+			t.Fatalf("the batch is held, and its leader was asked for %d times", asked.Load())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	partitions.Store(0)
+	for n := 1; p.Publish(topic, m) != nil; n++ {
+		if n == 20 {
+			t.Fatal("nothing is written any more")
+		}
+	}
+	if n := fake.PartitionInfo(topic, 0).HighWatermark; n != 1 {
+		t.Errorf("it is there %d times", n)
 	}
 }
