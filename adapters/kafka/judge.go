@@ -68,8 +68,17 @@ func (w *writer) dropAbandoned(p *partition) {
 	}
 }
 
+// A strand is what of one parcel has one key: its order is kept, whatever fails.
+type strand struct {
+	of  *parcel
+	key string
+}
+
+var errBehind = errors.New("one of its key before it in the same call has failed")
+
 // refuse settles what of a batch the broker has refused for good: the records it names, or all. If it may have been written
-// before, nobody knows of any, and no other batch may have its numbers.
+// before, nobody knows of any, and no other batch may have its numbers. What may be sent again is passed by nothing of its
+// strand.
 func (w *writer) refuse(p *partition, b *batch, why error) {
 	bad := map[int]bool{}
 	if b.doubtful {
@@ -82,10 +91,24 @@ func (w *writer) refuse(p *partition, b *batch, why error) {
 			}
 		}
 	}
+	held := map[strand]bool{}
 	for i, x := range b.items {
-		if (len(bad) == 0 || bad[i]) && x.state.CompareAndSwap(given, settled) {
-			x.err = why
-			w.failed = append(w.failed, x)
+		of := strand{x.of, string(x.rec.Key)}
+		switch {
+		case len(bad) == 0 || bad[i]:
+			if x.state.CompareAndSwap(given, settled) {
+				x.err = why
+				w.failed = append(w.failed, x)
+			}
+			held[of] = x.rec.Key != nil && !channel.IsPermanent(why)
+		case held[of]:
+			x.state.CompareAndSwap(given, queued)
+			w.fail(x, errBehind)
+		}
+	}
+	for _, x := range p.waiting {
+		if held[strand{x.of, string(x.rec.Key)}] {
+			w.fail(x, errBehind)
 		}
 	}
 	w.unpack(p)

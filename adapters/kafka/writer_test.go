@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/kafkatest"
 )
@@ -150,12 +152,66 @@ func TestOneRecordIsRefused(t *testing.T) {
 		}
 		return nil, nil
 	})
-	failed := failures(t, p.Publish(topic, numbered(0, 5)...))
+	ms := numbered(0, 5)
+	ms[2].Metadata[channel.HeaderKey] = "another"
+	failed := failures(t, p.Publish(topic, ms...))
 	if len(failed) != 1 || failed[0].Message.UUID != "2" || errors.Is(failed[0].Err, ErrUnknown) {
 		t.Errorf("failed are %v, want message 2", failed)
 	}
 	if got := written(t, fake, topic); got != "0 1 3 4" {
 		t.Errorf("on the topic are %s", got)
+	}
+}
+
+// A message is refused for what may pass: for itself in a batch, or with its whole batch while others wait. Those of its key
+// that were sent behind it, in the same call, are not sent. Breaks if they are, and it comes behind them when it is sent
+// again.
+func TestNothingPassesWhatIsRefused(t *testing.T) {
+	for name, x := range map[string]struct {
+		payload int
+		err     *kerr.Error
+		bad     []int32
+		failed  int // the first that fails
+		want    string
+	}{
+		"one of a batch":   {1, kerr.InvalidRecord, []int32{2}, 2, "0 1 other next"},
+		"a batch of three": {600 << 10, kerr.TopicAuthorizationFailed, nil, 0, "other next"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, p, topic := writing(t, 1, nil)
+			once := true
+			intercept(t, fake, func(produced) (*kerr.Error, []int32) {
+				if once {
+					once = false
+					return x.err, x.bad
+				}
+				return nil, nil
+			})
+			var under sync.WaitGroup
+			send := func(outs ...*adapters.Outgoing) {
+				under.Add(len(outs))
+				p.Send(outs, func(through []*adapters.Outgoing) { under.Add(-len(through)) })
+				under.Wait()
+			}
+			var outs []*adapters.Outgoing
+			for i := range 4 {
+				outs = append(outs, &adapters.Outgoing{Topic: topic, ID: fmt.Sprint(i), Key: "key", Payload: make([]byte, x.payload)})
+			}
+			other := &adapters.Outgoing{Topic: topic, ID: "other", Key: "other"}
+			send(append(outs, other)...)
+			send(&adapters.Outgoing{Topic: topic, ID: "next", Key: "key"})
+			for i, o := range outs {
+				if (o.Err != nil) != (i >= x.failed) || errors.Is(o.Err, ErrUnknown) || channel.IsPermanent(o.Err) {
+					t.Errorf("message %d: %v; want that those from %d on were not sent", i, o.Err, x.failed)
+				}
+			}
+			if other.Err != nil {
+				t.Errorf("a message of another key: %v", other.Err)
+			}
+			if got := written(t, fake, topic); got != x.want {
+				t.Errorf("on the topic are %s, want %s", got, x.want)
+			}
+		})
 	}
 }
 
