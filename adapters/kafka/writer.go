@@ -22,6 +22,8 @@ type writer struct {
 
 	over chan struct{} // closed when run has ended
 	end  sync.Once
+	ctx  context.Context //nolint:containedctx // It ends when run is to.
+	stop context.CancelFunc
 
 	mu       sync.Mutex
 	changed  *sync.Cond
@@ -48,6 +50,7 @@ type writer struct {
 func newWriter(c *PublisherConfig, settle func([]*pending)) *writer {
 	w := &writer{conf: c, settle: settle, over: make(chan struct{}), topics: map[string]*destination{}, desks: map[*sarama.Broker]*desk{}, troubles: map[string]error{}}
 	w.changed = sync.NewCond(&w.mu)
+	w.ctx, w.stop = context.WithCancel(context.Background())
 	return w
 }
 
@@ -98,7 +101,7 @@ func (w *writer) round(in []*parcel, calls []func()) {
 	}
 	var err error
 	if w.client == nil && len(in) > 0 {
-		err = w.connect(context.Background())
+		err = w.connect(w.ctx)
 	}
 	for _, p := range in {
 		for i := range p.items {
@@ -138,6 +141,7 @@ func (w *writer) finish() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
+	w.stop()
 	w.changed.Signal()
 	<-w.over
 	if w.client == nil {
