@@ -146,9 +146,11 @@ func (p *Publisher) late() {
 		}
 	}
 	p.rings = time.Time{}
+	p.telling.Add(len(old)) // the line has them, so that Close does not wait for this yet
 	p.mu.Unlock()
 	if len(old) > 0 {
 		p.settle(old)
+		p.telling.Add(-len(old))
 	}
 	p.mu.Lock()
 	p.look(time.Now())

@@ -28,9 +28,10 @@ type Publisher struct {
 	line    line
 	closed  bool
 	empty   sync.Once
-	through chan struct{} // closed when it is closed and the line is empty
-	timer   *time.Timer   // of late
-	rings   time.Time     // when it fires; zero: it does not
+	through chan struct{}  // closed when it is closed and the line is empty
+	timer   *time.Timer    // of late
+	rings   time.Time      // when it fires; zero: it does not
+	telling sync.WaitGroup // what late tells senders of
 
 	tx transactions
 }
@@ -277,7 +278,7 @@ func (p *Publisher) checkOut(o *adapters.Outgoing, texts int, forged bool) error
 }
 
 // Close refuses further messages, waits for those under way, at most SendTimeout, and for a transaction that is, and closes the
-// connections. It may be called again.
+// connections. When it returns, so has every done of what was sent before. It may be called again.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -291,6 +292,7 @@ func (p *Publisher) Close() error {
 		p.timer.Stop()
 	}
 	p.mu.Unlock()
+	p.telling.Wait()
 	p.tx.close()
 	return nil
 }
