@@ -155,6 +155,12 @@ type Finished struct {
 	Records []*Record
 }
 
+// A Transactable is a Subscriber of Claims that may be set up so that no transaction can have what it reads.
+type Transactable interface {
+	// Transactable says why that is so, and what to do; nil: a Transactor may finish its records.
+	Transactable() error
+}
+
 // A Follower is a Subscriber without a group that reads topics from their start, every message of them.
 type Follower interface {
 	// Follow is Claim, and calls caughtUp once: when everything that was on the topics when it began is

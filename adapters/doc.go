@@ -9,6 +9,7 @@
 //	[Claims]          the flow reads in runs, owns lanes and order, acknowledges by prefix
 //	[BatchPublisher]  the flow publishes in batches and waits for none
 //	[Transactor]      what a message caused and its acknowledgement are one transaction
+//	[Transactable]    a subscriber that is set up otherwise is refused for that
 //	[Follower]        every instance of a flow sees a topic from its start
 //	[Topics]          missing topics are made, or named, when the flow starts
 //

@@ -30,7 +30,7 @@ import (
 // New refuses what no transaction covers, by name: blocks and interceptors that are not channel.Pure,
 // clocks, sources, inlets for every instance, best-effort outlets. A Result that streams is an error, as
 // it is everywhere. Start refuses a publisher that is no adapters.Transactor and a subscriber that hands
-// over no adapters.Claims. AddTo, Handler and HandlerFunc always refuse: a router acknowledges each message
+// over no adapters.Claims, or whose settings rule transactions out (adapters.Transactable). AddTo, Handler and HandlerFunc always refuse: a router acknowledges each message
 // by itself.
 func ExactlyOnce() Part {
 	return partFunc(func(d *draft, s *step) {
@@ -96,6 +96,11 @@ func (f *Flow) transactor(pub message.Publisher, subs []*subscription) (adapters
 	for _, s := range subs {
 		if _, ok := adapters.As[adapters.Claims](s.sub); !ok {
 			errs = append(errs, f.errorf("subscriber %T of group %s: %w: it hands over no adapters.Claims: use an adapter that has them, or take ExactlyOnce out", s.sub, s.group, ErrNoTransaction))
+		}
+		if x, ok := adapters.As[adapters.Transactable](s.sub); ok {
+			if err := x.Transactable(); err != nil {
+				errs = append(errs, f.errorf("subscriber %T of group %s: %w: %w, or take ExactlyOnce out", s.sub, s.group, ErrNoTransaction, err))
+			}
 		}
 	}
 	return to, errors.Join(errs...)

@@ -49,6 +49,7 @@ var (
 	_ adapters.Follower            = (*Subscriber)(nil)
 	_ adapters.Topics              = (*Subscriber)(nil)
 	_ adapters.Lagger              = (*Subscriber)(nil)
+	_ adapters.Transactable        = (*Subscriber)(nil)
 	_ adapters.System              = (*Subscriber)(nil)
 )
 
@@ -85,6 +86,15 @@ func (s *Subscriber) Group(name string) message.Subscriber {
 
 // System is "kafka".
 func (*Subscriber) System() string { return system }
+
+// Transactable refuses ReadUncommitted: it delivers messages of transactions that are aborted later, and what they caused would
+// be committed.
+func (s *Subscriber) Transactable() error {
+	if s.conf.ReadUncommitted {
+		return wrong("ReadUncommitted is on: what came of a transaction that is aborted later would be committed: turn it off")
+	}
+	return nil
+}
 
 // Ensure connects, and makes the topics that are missing if Create says so; else it gives an ErrNoTopic for
 // each.

@@ -56,7 +56,8 @@ type SubscriberConfig struct {
 	// Start is where a group begins that has committed nothing, and every subscriber without a group. One whose next message
 	// was deleted goes on at the oldest.
 	Start Start
-	// ReadUncommitted delivers messages of transactions that are not committed, and of aborted ones.
+	// ReadUncommitted delivers messages of transactions that are not committed, and of aborted ones. A flow that is ExactlyOnce
+	// refuses it.
 	ReadUncommitted bool
 	// Strategy says how partitions are shared. Default: CooperativeSticky.
 	Strategy Strategy

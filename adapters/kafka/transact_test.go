@@ -4,14 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/adapters/kafka"
+	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/flow"
 	"github.com/leat-go/leat/internal/kafkatest"
+	"github.com/leat-go/leat/translator"
 )
+
+// A flow that is ExactlyOnce takes no subscriber that reads what is not committed, and names the setting. Breaks if it runs: then
+// what came of a transaction that is aborted is committed.
+func TestExactlyOnceRefusesReadUncommitted(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	in, out := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	same := func(s string) (string, error) { return s, nil }
+	f, err := flow.New("f", flow.ExactlyOnce(), flow.Policy{DeadLetter: channel.Topic[[]byte](out)},
+		flow.Step("a", channel.Topic[string](in), translator.Map(same, channel.Topic[string](out))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := publisher(t, kafka.PublisherConfig{Cluster: cluster(addr), TransactionalID: in})
+	h, err := f.Start(t.Context(), p, subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr), Group: in, ReadUncommitted: true}))
+	if err == nil {
+		h.Stop()
+	}
+	if !errors.Is(err, flow.ErrNoTransaction) || !errors.Is(err, kafka.ErrConfig) || !strings.Contains(err.Error(), "ReadUncommitted") {
+		t.Errorf("Start gives %v", err)
+	}
+}
 
 // A transaction publishes and commits both, or neither.
 func TestTransact(t *testing.T) {
