@@ -261,9 +261,17 @@ func (c *committer) hasty(s *sequence) bool {
 	}
 }
 
-// fill puts what is ready into the batch. Each sequence has its turn at being the first.
+// fill puts what is ready into the batch. Each sequence has its turn at being the first; one that is alone is before all
+// others, and before what is fed, or it would never be.
 func (c *committer) fill(now time.Time) {
 	b := &c.batch
+	due := func(s *sequence) bool { return s.ready > 0 && (s.fails == 0 || !s.again.After(now)) }
+	for _, s := range c.seqs {
+		if s.alone && due(s) {
+			b.take(s, c.reads)
+			return
+		}
+	}
 	for _, x := range c.loose {
 		for _, o := range x.outs {
 			if !o.NoWait && c.reads[o.Topic] {
@@ -276,15 +284,8 @@ func (c *committer) fill(now time.Time) {
 	c.loose = c.loose[:0]
 	c.turn++
 	for i := 0; i < len(c.seqs) && !b.full(); i++ {
-		s := c.seqs[(c.turn+i)%len(c.seqs)]
-		switch {
-		case s.ready == 0, s.fails > 0 && s.again.After(now):
-			continue
-		case s.alone && b.messages > 0:
-			continue
-		}
-		if b.take(s, c.reads); s.alone {
-			return
+		if s := c.seqs[(c.turn+i)%len(c.seqs)]; due(s) {
+			b.take(s, c.reads)
 		}
 	}
 }

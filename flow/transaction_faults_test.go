@@ -135,6 +135,50 @@ func lostClaim(t *testing.T, early bool) {
 	other.stop()
 }
 
+// After an ErrLost of which no claim knows each is committed by itself, though feeds go on without a pause. Breaks if a feed that is
+// there already comes first: one always is.
+func TestExactlyOnceFeedsStarveNoClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{T: t, bank: &bank{took: 10 * time.Millisecond}, Broker: &memory.Broker{Bound: 1 << 20}}
+		defer v.Broker.Close()
+		lost := false
+		v.fail = func(_ int, finished []adapters.Finished, outs []*adapters.Outgoing) error {
+			if !lost && len(finished) > 0 && len(outs) > 1 {
+				lost = true
+				return fmt.Errorf("once: %w", adapters.ErrLost)
+			}
+			return nil
+		}
+		fed := channel.Topic[parcel]("fed")
+		v.run(quick(), flow.Direct(fed), flow.Step("a", arrivals, (&caller{}).block()), flow.Step("f", fed, forwarder()))
+		feed := must(flow.Into(v.h, fed))(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var feeds sync.WaitGroup
+		for g := range 4 {
+			feeds.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					_ = feed(ctx, fmt.Sprint("x", g, "-", i), parcel{})
+					time.Sleep(time.Duration(g) * time.Millisecond)
+				}
+			})
+		}
+		v.wait(time.Second)
+		v.give("arrivals", "", numbered(1, 3)...)
+		time.Sleep(10 * time.Second)
+		if n := v.left("arrivals"); n > 0 || !lost {
+			t.Errorf("%d are left, and that a claim was lost was said: %v", n, lost)
+		}
+		was := v.h.Counts()["f"].Sent
+		time.Sleep(time.Second)
+		if v.h.Counts()["f"].Sent == was {
+			t.Error("no feed goes on")
+		}
+		cancel()
+		feeds.Wait()
+		v.stop()
+	})
+}
+
 // A transaction is not given up for one claim that is lost while it is under way: it may have been
 // committed, and then what it has of the other claims must not be done again. When all are lost it is.
 func TestExactlyOnceATransactionIsGivenUpForAll(t *testing.T) {
