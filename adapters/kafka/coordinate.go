@@ -222,6 +222,7 @@ func (m *membership) addStake(ctx context.Context, x *stake) error {
 		if err != nil {
 			return 0, err //nolint:wrapcheck // It is looked at first.
 		}
+		x.shorten(res.Topics)
 		return firstError(res.Topics), nil
 	})
 }

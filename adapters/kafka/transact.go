@@ -157,6 +157,17 @@ func (x *stake) offsets() map[string][]*sarama.PartitionOffsetMetadata {
 	return all
 }
 
+// shorten has claims say less whose notes were too long, when the transaction is tried again.
+func (x *stake) shorten(said map[string][]*sarama.PartitionError) {
+	for _, c := range x.claims {
+		for _, e := range said[c.topic] {
+			if e.Partition == c.partition && e.Err == sarama.ErrOffsetMetadataTooLarge {
+				c.sayLess()
+			}
+		}
+	}
+}
+
 // lost gives an error if one of the claims is another's.
 func (x *stake) lost() error {
 	for _, c := range x.claims {

@@ -303,6 +303,41 @@ func TestTransactionTakesTooLong(t *testing.T) {
 	}
 }
 
+// A broker takes no notes as long as ours. The transaction is aborted, and tried again with a shorter one. Breaks if the
+// note is the same for ever.
+func TestNoteTooLongForATransaction(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	addr := kafkatest.Addr(fake)
+	h, other := halves(t, addr, 5)[0], kafkatest.Topic(t, addr, 1)
+	p := transactional(t, addr, 0)
+	was := h.claim.listing
+	fake.ControlKey(int16(kmsg.TxnOffsetCommit), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req := kreq.(*kmsg.TxnOffsetCommitRequest)
+		resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewTxnOffsetCommitResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = rp.Partition, kerr.OffsetMetadataTooLarge.Code
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	finished := []adapters.Finished{{Claim: h.claim, Records: h.run}}
+	if err := p.Transact(t.Context(), finished, relay(other, h.run)); !errors.Is(err, sarama.ErrOffsetMetadataTooLarge) {
+		t.Fatalf("a transaction with a note that is too long: %v", err)
+	}
+	if h.claim.listing != was/2 {
+		t.Errorf("the next note lists %d, after one of %d", h.claim.listing, was)
+	}
+	if err := p.Transact(t.Context(), finished, relay(other, h.run)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Another process has the name. Breaks if both go on, each ending the other's transactions.
 func TestFenced(t *testing.T) {
 	fake := kafkatest.Fake(t, kfake.NumBrokers(1))
