@@ -23,7 +23,7 @@ type transactions struct {
 	fenced error
 	closed bool
 
-	since  time.Time      // the transaction is under way
+	since  time.Time      // the transaction is under way, by the clock on the wall: the other stands still while a machine sleeps
 	writer *writer        // nil: the next transaction makes one
 	sends  *sends         // the writer's
 	gone   sync.WaitGroup // writers thrown away that are still closing
@@ -186,7 +186,7 @@ func (x *stake) settle() {
 
 // ready makes the writer if there is none.
 func (t *transactions) ready(ctx context.Context, p *Publisher, stakes []*stake) error {
-	t.since = time.Now()
+	t.since = time.Now().Round(0)
 	if t.writer == nil {
 		if err := t.connect(ctx, p, stakes); err != nil {
 			return t.fence(p, err)

@@ -303,6 +303,20 @@ func TestTransactionTakesTooLong(t *testing.T) {
 	}
 }
 
+// A machine sleeps while a transaction is under way, and the broker aborts it. Breaks if the time is measured by a clock that stands
+// still meanwhile: then it is taken for a fence, and the flow ends.
+func TestTransactionsAreTimedByTheWall(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	p := transactional(t, addr, 0)
+	if err := p.Transact(t.Context(), nil, some(topic)); err != nil {
+		t.Fatal(err)
+	}
+	if since := p.tx.since; since != since.Round(0) {
+		t.Errorf("a transaction is timed from %v", since)
+	}
+}
+
 // A broker takes no notes as long as ours. The transaction is aborted, and tried again with a shorter one. Breaks if the
 // note is the same for ever.
 func TestNoteTooLongForATransaction(t *testing.T) {
