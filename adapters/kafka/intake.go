@@ -96,10 +96,7 @@ func (c *claim) holdUp() bool {
 	for {
 		select {
 		case <-c.room:
-			c.mu.Lock()
-			full := c.full()
-			c.mu.Unlock()
-			if !full {
+			if !c.isFull() {
 				return true
 			}
 		case <-c.stopping:
@@ -113,6 +110,12 @@ func (c *claim) holdUp() bool {
 // full reports whether enough waits in the queue.
 func (c *claim) full() bool {
 	return len(c.queue)-c.head >= max(c.conf.Window/2, 1) || c.waiting >= c.conf.WindowBytes/2
+}
+
+func (c *claim) isFull() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.full()
 }
 
 // roomy has the intake go on once half of what may wait has gone out.

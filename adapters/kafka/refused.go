@@ -96,20 +96,14 @@ func (m *member) lookInto(c *claim) (*refusal, error) {
 // look reads what comes before a batch that cannot be read, and gives that. Nil: there is none, as far as the
 // client's fetches reach.
 func (c *claim) look(client sarama.Client) (*refusal, error) {
-	at := c.positionNow()
-	for read := 0; ; {
-		first, err := c.probe(client, at)
-		if isRefusal(err) {
-			break
-		}
-		if err != nil || first.end <= at || read > 2*c.conf.FetchBytes { //nolint:mnd // More than one answer holds.
-			return nil, err
-		}
-		at = first.end
-		read += first.size
+	if err := c.ahead(client); !isRefusal(err) {
+		return nil, err
 	}
 	for {
-		at = c.positionNow()
+		for c.isFull() && !c.holdUp() {
+			continue // what is behind expands to more than it was on the way
+		}
+		at := c.positionNow()
 		first, err := c.probe(client, at)
 		switch {
 		case isRefusal(err):
@@ -122,6 +116,20 @@ func (c *claim) look(client sarama.Client) (*refusal, error) {
 		c.enqueue(first.messages)
 		c.reach(first.end)
 	}
+}
+
+// ahead gives the error of the client's fetches from here on. What came with one of them may be on its way to the queue still,
+// and the next one is what fails.
+func (c *claim) ahead(client sarama.Client) error {
+	at := c.positionNow()
+	for range 2 {
+		b, err := c.fetch(client, at, int32(c.conf.FetchBytes)) //nolint:gosec // validate has looked at it.
+		if err != nil {
+			return err
+		}
+		at = b.end
+	}
+	return nil
 }
 
 // refuse has a record stand for the batch at an offset.
@@ -169,21 +177,23 @@ func (c *claim) reach(offset int64) {
 	c.position = max(c.position, offset)
 }
 
-// firstBatch is what one fetch of one batch brings.
-type firstBatch struct {
+// batches are what one fetch brings.
+type batches struct {
 	messages []*sarama.ConsumerMessage
-	end      int64 // the offset behind it
-	size     int   // bytes, about
+	end      int64 // the offset behind them
 }
 
 // probe fetches the batch at an offset.
-func (c *claim) probe(client sarama.Client, at int64) (b firstBatch, err error) {
+func (c *claim) probe(client sarama.Client, at int64) (batches, error) { return c.fetch(client, at, 1) }
+
+// fetch fetches so many bytes of the partition from an offset on, or one batch if that is more.
+func (c *claim) fetch(client sarama.Client, at int64, size int32) (b batches, err error) {
 	broker, epoch, err := client.LeaderAndEpoch(c.topic, c.partition)
 	if err != nil {
 		return b, err //nolint:wrapcheck // investigate says what was being done.
 	}
-	req := &sarama.FetchRequest{Version: 11, MinBytes: 1, MaxWaitTime: 100, MaxBytes: 1, SessionEpoch: -1, Isolation: client.Config().Consumer.IsolationLevel}
-	req.AddBlock(c.topic, c.partition, at, 1, epoch)
+	req := &sarama.FetchRequest{Version: 11, MinBytes: 1, MaxWaitTime: 100, MaxBytes: size, SessionEpoch: -1, Isolation: client.Config().Consumer.IsolationLevel}
+	req.AddBlock(c.topic, c.partition, at, size, epoch)
 	resp, err := broker.Fetch(req)
 	if err != nil {
 		return b, err //nolint:wrapcheck // As above.
@@ -199,7 +209,7 @@ func (c *claim) probe(client sarama.Client, at int64) (b firstBatch, err error) 
 }
 
 // read gives the messages of a block from an offset on: not those of control batches and aborted transactions.
-func (c *claim) read(block *sarama.FetchResponseBlock, at int64) (b firstBatch) {
+func (c *claim) read(block *sarama.FetchResponseBlock, at int64) (b batches) {
 	b.end = at
 	for _, set := range block.RecordsSet {
 		batch := set.RecordBatch
@@ -219,7 +229,6 @@ func (c *claim) read(block *sarama.FetchResponseBlock, at int64) (b firstBatch) 
 				Topic: c.topic, Partition: c.partition, Offset: offset, Key: rec.Key, Value: rec.Value, Headers: rec.Headers,
 				Timestamp: batch.FirstTimestamp.Add(rec.TimestampDelta),
 			}
-			b.size += sizeOf(m)
 			b.messages = append(b.messages, m)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -19,21 +21,7 @@ func TestRefusedBatch(t *testing.T) {
 	for name, addr := range map[string]string{"fake": kafkatest.Addr(kafkatest.Fake(t)), "real": kafkatest.Shared(t).Addr()} {
 		t.Run(name, func(t *testing.T) {
 			topic := kafkatest.Topic(t, addr, 2)
-			client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-				kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			put := func(partition int32, n, size int) {
-				var rs []*kgo.Record
-				for range n {
-					rs = append(rs, &kgo.Record{Topic: topic, Partition: partition, Value: make([]byte, size)})
-				}
-				if err := client.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
-					t.Fatal(err)
-				}
-			}
+			put := putter(t, addr, topic)
 			put(0, 5, 10)
 			put(0, 1, 60<<20)
 			put(0, 5, 10)
@@ -83,5 +71,75 @@ func TestRefusedBatch(t *testing.T) {
 				t.Errorf("%s came at the end", x.origin)
 			}
 		})
+	}
+}
+
+// putter gives what puts n records of a size on a partition, as one batch that compresses well.
+func putter(t *testing.T, addr, topic string) func(partition int32, n, size int) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return func(partition int32, n, size int) {
+		var rs []*kgo.Record
+		for range n {
+			rs = append(rs, &kgo.Record{Topic: topic, Partition: partition, Value: make([]byte, size)})
+		}
+		if err := client.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readAll claims the topic until so many records have come, and gives how many stand for what cannot be read.
+func readAll(t *testing.T, addr, topic string, want int) (refused int) {
+	t.Helper()
+	s := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr), Group: topic})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var mu sync.Mutex // a claim for each partition
+	n := 0
+	err := s.Claim(ctx, []string{topic}, func(c adapters.Claim) {
+		for {
+			run, err := c.Next(make([]*adapters.Record, 0, 1000))
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			n += len(run)
+			for i := range run {
+				if errors.Is(run[i].Err, kafka.ErrRefused) {
+					refused++
+				}
+			}
+			if n >= want {
+				cancel()
+			}
+			mu.Unlock()
+			c.Finish(run)
+		}
+	})
+	if err != nil || n != want {
+		t.Errorf("%d records came, want %d: %v", n, want, err)
+	}
+	return refused
+}
+
+// A batch that cannot be read is found behind as many records as one answer of the broker holds, which are many more once
+// they are expanded. Breaks if what is looked through is counted in anything but bytes on the way.
+func TestRefusedBatchBehindMany(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	put := putter(t, addr, topic)
+	for range 40 {
+		put(0, 500, 100)
+	}
+	put(0, 1, 60<<20)
+	put(0, 5, 10)
+	if n := readAll(t, addr, topic, 20_006); n != 1 {
+		t.Errorf("%d records stand for the batch, want 1", n)
 	}
 }
