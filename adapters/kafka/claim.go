@@ -55,7 +55,7 @@ type claim struct {
 	position  int64           // the offset behind what was queued last
 	refused   *refusal        // what comes after the queue, and nothing after it
 	restartAt int64           // the offset behind that; 0: none
-	rewound   bool            // it begins before what the client reads: nothing is given out, and the session begins anew
+	rewound   bool            // it begins elsewhere than the client: nothing is given out, and the session begins anew
 	held      bool            // paused for that
 	suspect   bool            // the member's: it is being looked into
 }

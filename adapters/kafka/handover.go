@@ -154,7 +154,8 @@ func endsOf(client sarama.Client, topic string, partition int32) (oldest, newest
 }
 
 // overtaken looks whether what the group has committed is on the partition. Where it is not, the client has begun at Start;
-// what is there and was never read must not be skipped for that, so the claim begins at the oldest message.
+// what is there and was never read must not be skipped for that, so the claim begins at the oldest message. Where it is, and the client
+// has begun elsewhere, somebody has committed since the client asked: what that says is done must not be done again.
 func (m *member) overtaken(c *claim, committed int64) error {
 	c.mu.Lock()
 	begins := c.offset
@@ -172,14 +173,14 @@ func (m *member) overtaken(c *claim, committed int64) error {
 	} else {
 		m.log.Error(saysOvertaken, "topic", c.topic, "partition", c.partition, "committed", committed, "oldest", oldest)
 	}
-	if begins > from {
-		c.rewind(from)
+	if begins != from {
+		c.beginAt(from)
 	}
 	return nil
 }
 
-// rewind has the claim begin at an offset before that of the client.
-func (c *claim) rewind(to int64) {
+// beginAt has the claim begin elsewhere than the client.
+func (c *claim) beginAt(to int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset, c.position, c.progress.mark, c.rewound = to, to, to, true

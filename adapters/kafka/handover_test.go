@@ -3,8 +3,12 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/internal/kafkatest"
@@ -88,4 +92,57 @@ func TestDoubtful(t *testing.T) {
 	is(sixth, 20, 0)
 	sixth.leave() // nobody has seen m-21 and m-22
 	is(own(3, 0, 0), 20, 1)
+}
+
+// What was committed after the client had asked where to begin is not worked on again, and no commit goes back behind it: a
+// transaction that was under way then, whose end a client that reads uncommitted does not wait for. Breaks if only a beginning that is too late is put right.
+func TestCommittedMeanwhile(t *testing.T) {
+	fake := kafkatest.Fake(t)
+	c := newCrowd(t, kafkatest.Addr(fake), 1)
+	c.publish(ids("m", 10)...)
+	var mu sync.Mutex
+	settled := int64(0)
+	var commits []int64
+	fake.ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		req := r.(*kmsg.OffsetFetchRequest)
+		if req.RequireStable { // who asks so waits for the transaction
+			settled = 5
+		}
+		resp, rt, rp := req.ResponseKind().(*kmsg.OffsetFetchResponse), kmsg.NewOffsetFetchResponseTopic(), kmsg.NewOffsetFetchResponseTopicPartition()
+		rt.Topic, rp.Offset, rp.LeaderEpoch = c.topic, settled, -1
+		rt.Partitions = append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	fake.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		commits = append(commits, r.(*kmsg.OffsetCommitRequest).Topics[0].Partitions[0].Offset)
+		return nil, nil, false //nolint:nilnil // The fake answers by itself.
+	})
+	s, err := NewSubscriber(SubscriberConfig{Cluster: Cluster{Brokers: []string{c.addr}}, Group: c.topic, ReadUncommitted: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	first := ""
+	if err := s.Claim(ctx, []string{c.topic}, func(x adapters.Claim) {
+		if run, err := x.Next(make([]*adapters.Record, 0, 1)); err == nil {
+			first = run[0].ID
+			cancel()
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if first != "m-5" || len(commits) == 0 || slices.Min(commits) < 5 {
+		t.Errorf("the first is %s, and offsets %v are committed; want m-5, and none before 5", first, commits)
+	}
 }
