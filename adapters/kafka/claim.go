@@ -56,6 +56,7 @@ type claim struct {
 	refused   *refusal        // what comes after the queue, and nothing after it
 	restartAt int64           // the offset behind that; 0: none
 	rewound   bool            // it begins elsewhere than the client: nothing is given out, and the session begins anew
+	transacts bool            // transactions commit its offsets, and a commit of ours could win over one that is under way
 	held      bool            // paused for that
 	suspect   bool            // the member's: it is being looked into
 }
@@ -66,6 +67,8 @@ type owner interface {
 	finished(c *claim, uncommitted uint64)
 	// arrived says that the claim's partition is read.
 	arrived(c *claim)
+	// overdue commits once what a claim has finished that will not be finished in time.
+	overdue(c *claim)
 	// restart begins to read anew, behind what cannot be read.
 	restart()
 }
@@ -95,14 +98,34 @@ func (c *claim) stop(why error) {
 		c.why = why
 		c.mu.Lock()
 		// A subscription gives up after DrainTimeout by itself; who works on claims directly has a little longer.
-		c.timer = time.AfterFunc(c.conf.DrainTimeout+c.conf.DrainTimeout/10, func() {
-			c.lose(fmt.Errorf("topic %q, partition %d: not finished %v after reading ended, it is delivered again: %w",
-				c.topic, c.partition, c.conf.DrainTimeout, channel.ErrStopped))
-		})
+		c.timer = time.AfterFunc(c.conf.DrainTimeout+c.conf.DrainTimeout/10, c.overdue)
 		c.mu.Unlock()
 		close(c.stopping)
 		nudge(c.room)
 	})
+}
+
+// lastWord is how long the last commit may take of a claim whose drain has taken too long.
+const lastWord = time.Second
+
+// overdue ends the ownership of what is not finished in time. What is finished beside it is committed before, and said to be.
+func (c *claim) overdue() {
+	lose := func() {
+		c.lose(fmt.Errorf("topic %q, partition %d: not finished %v after reading ended, it is delivered again: %w",
+			c.topic, c.partition, c.conf.DrainTimeout, channel.ErrStopped))
+	}
+	late := time.AfterFunc(lastWord, lose)
+	c.mu.Lock()
+	last := c.stage != arrived && !c.transacts
+	if last {
+		c.stage = leaving
+	}
+	c.mu.Unlock()
+	if last {
+		c.owner.overdue(c)
+	}
+	late.Stop()
+	lose()
 }
 
 // lose ends the ownership: from now on nothing is finished.
@@ -467,6 +490,7 @@ func nudge(c chan struct{}) {
 func (c *claim) markOf(rs []*adapters.Record) mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.transacts = true
 	d, ok := c.mine(rs[len(rs)-1])
 	if !ok {
 		return c.finished()

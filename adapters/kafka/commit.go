@@ -56,6 +56,13 @@ func (m *member) commitLast(c *claim) {
 	}
 }
 
+// overdue is documented at owner.
+func (m *member) overdue(c *claim) {
+	if err := m.commit(c); err != nil {
+		m.log.Warn("finished messages are not committed: they are delivered again", "topic", c.topic, "partition", c.partition, "error", err)
+	}
+}
+
 // commit tells the group's coordinator how far claims are finished, in one request.
 func (m *member) commit(claims ...*claim) error {
 	m.committing.Lock()

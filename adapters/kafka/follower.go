@@ -353,6 +353,9 @@ func (f *follower) chase(c *claim) {
 // arrived says that a partition is read.
 func (f *follower) arrived(c *claim) { f.health.well(c.part()) }
 
+// overdue has nothing to commit.
+func (*follower) overdue(*claim) {}
+
 // restart is for members of groups: a follower ends at what it cannot read.
 func (*follower) restart() {}
 

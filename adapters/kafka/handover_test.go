@@ -146,3 +146,49 @@ func TestCommittedMeanwhile(t *testing.T) {
 		t.Errorf("the first is %s, and offsets %v are committed; want m-5, and none before 5", first, commits)
 	}
 }
+
+// One message that hangs longer than DrainTimeout is all that comes again: its neighbours are finished. Breaks if a claim is
+// lost before what is finished behind a gap is said.
+func TestOneOutlastsTheDrain(t *testing.T) {
+	c := newCrowd(t, kafkatest.Addr(kafkatest.Fake(t)), 1)
+	const all = 100
+	c.publish(ids("m", all)...)
+	for _, hangs := range []bool{true, false} {
+		s, err := NewSubscriber(SubscriberConfig{
+			Cluster: Cluster{Brokers: []string{c.addr}}, Group: c.topic, DrainTimeout: 100 * time.Millisecond, Order: adapters.Unordered,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		want, got := all, []*adapters.Record(nil)
+		if !hangs {
+			want = 2
+			c.publish("last")
+		}
+		if err := s.Claim(ctx, []string{c.topic}, func(x adapters.Claim) {
+			for len(got) < want {
+				run, err := x.Next(make([]*adapters.Record, 0, want))
+				if err != nil {
+					t.Errorf("%d of %d records have come: %v", len(got), want, err)
+					return
+				}
+				got = append(got, run...)
+			}
+			cancel()
+			if hangs {
+				x.Finish(got[1:])
+				<-x.Context().Done()
+				return
+			}
+			x.Finish(got)
+		}); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		_ = s.Close()
+		if !hangs && (got[0].ID != "m-0" || !got[0].Doubtful || got[1].ID != "last") {
+			t.Errorf("%s (doubtful %t) comes, then %s; want m-0, which was out, then last", got[0].ID, got[0].Doubtful, got[1].ID)
+		}
+	}
+}

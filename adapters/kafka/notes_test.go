@@ -286,6 +286,7 @@ type nobody struct{}
 
 func (nobody) finished(*claim, uint64) {}
 func (nobody) arrived(*claim)          {}
+func (nobody) overdue(*claim)          {}
 func (nobody) restart()                {}
 
 // own claims the crowd's topic, by a name that expels the owner before, has f work on the first records that it gets, n of
