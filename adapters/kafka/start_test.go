@@ -149,3 +149,26 @@ func TestPartitionWithoutALeader(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Claim without a group begins at Start, as Subscribe does. Breaks if it is taken for a Follow, which reads all there is.
+func TestClaimWithoutAGroupBeginsAtStart(t *testing.T) {
+	c := newCrowd(t, kafkatest.Addr(kafkatest.Fake(t)), 1)
+	c.publish("old")
+	s, err := NewSubscriber(SubscriberConfig{Cluster: Cluster{Brokers: []string{c.addr}}, Start: Newest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	first := ""
+	if err := s.Claim(ctx, []string{c.topic}, func(x adapters.Claim) {
+		c.publish("new")
+		if run, err := x.Next(make([]*adapters.Record, 0, 1)); err == nil {
+			first = run[0].ID
+			cancel()
+		}
+	}); err != nil || first != "new" {
+		t.Errorf("the first is %q: %v; want new", first, err)
+	}
+}

@@ -191,7 +191,7 @@ func (s *Subscriber) delivery() *subscription.Config {
 // call is handed every partition.
 func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapters.Claim)) error {
 	if s.conf.Group == "" {
-		return s.Follow(ctx, topics, own, func() {})
+		return s.Follow(ctx, topics, own, nil)
 	}
 	if err := checkTopics(topics); err != nil {
 		return err
@@ -215,7 +215,8 @@ func (s *Subscriber) Claim(ctx context.Context, topics []string, own func(adapte
 	return m.fatal
 }
 
-// Follow is documented at adapters.Follower. It is for a subscriber without a group.
+// Follow is documented at adapters.Follower. It is for a subscriber without a group. With a nil caughtUp it begins at Start, else
+// at the oldest message.
 func (s *Subscriber) Follow(ctx context.Context, topics []string, own func(adapters.Claim), caughtUp func()) error {
 	if s.conf.Group != "" {
 		return fmt.Errorf("following topics %v: %w", topics, errGrouped)
