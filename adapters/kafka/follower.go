@@ -285,6 +285,10 @@ func (f *follower) trouble(c *claim, err error) {
 		return
 	}
 	if isRefusal(err) {
+		if !f.isStopped() { // the error names every partition of the broker
+			f.log.Error("reading without a group ends at a batch of records that cannot be read: read with a group, which goes on behind it, or delete it",
+				"topics", f.topics, "error", err)
+		}
 		f.stop(fmt.Errorf("%w: %w", ErrRefused, err))
 		return
 	}

@@ -1,9 +1,12 @@
 package kafka_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -141,5 +144,25 @@ func TestRefusedBatchBehindMany(t *testing.T) {
 	put(0, 5, 10)
 	if n := readAll(t, addr, topic, 20_006); n != 1 {
 		t.Errorf("%d records stand for the batch, want 1", n)
+	}
+}
+
+// A subscription without a group ends at a batch that cannot be read, and says so. Breaks if its channel is closed without a word.
+func TestRefusedBatchWithoutAGroup(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic := kafkatest.Topic(t, addr, 1)
+	putter(t, addr, topic)(0, 1, 60<<20)
+	var log bytes.Buffer // what is written to it is written before the channel is closed
+	c := cluster(addr)
+	c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
+	out, err := subscriber(t, kafka.SubscriberConfig{Cluster: c}).Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range out {
+		t.Errorf("%s came", m.UUID)
+	}
+	if !strings.Contains(log.String(), "read with a group") {
+		t.Errorf("the subscription has ended, and the log says %q", log.String())
 	}
 }
