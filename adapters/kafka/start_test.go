@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -170,5 +171,27 @@ func TestClaimWithoutAGroupBeginsAtStart(t *testing.T) {
 		}
 	}); err != nil || first != "new" {
 		t.Errorf("the first is %q: %v; want new", first, err)
+	}
+}
+
+// A subscriber that is closed gives none that reads, and one keeps no group that is closed. Breaks if somebody who asks for a
+// group after Close reads on for ever, or groups that come and go are kept.
+func TestGroupsOfAClosedSubscriber(t *testing.T) {
+	c := newCrowd(t, kafkatest.Addr(kafkatest.Fake(t)), 1)
+	s, err := NewSubscriber(SubscriberConfig{Cluster: Cluster{Brokers: []string{c.addr}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Group("short").Close()
+	if len(s.children) != 0 {
+		t.Errorf("%d groups are kept that are closed", len(s.children))
+	}
+	_ = s.Close()
+	g := s.Group("late")
+	defer func() { _ = g.Close() }()
+	for name, reads := range map[string]message.Subscriber{"group": g, "none": s.Group("")} {
+		if _, err := reads.Subscribe(t.Context(), c.topic); !errors.Is(err, adapters.ErrClosed) {
+			t.Errorf("%s: a subscriber that is closed reads: %v", name, err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,7 +71,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 }
 
 // Group gives a subscriber for another group, with the settings of this one; "" has no Instance. It closes with this one, or
-// alone.
+// alone; of one that is closed it is closed.
 func (s *Subscriber) Group(name string) message.Subscriber {
 	c := s.conf
 	c.Group = name
@@ -79,8 +80,10 @@ func (s *Subscriber) Group(name string) message.Subscriber {
 	}
 	g := &Subscriber{conf: c, parent: s, tally: newTally(&c), letter: s.letter, names: s.names, readers: map[reader]struct{}{}}
 	s.mu.Lock()
-	s.children = append(s.children, g)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if g.closed = s.closed; !g.closed {
+		s.children = append(s.children, g)
+	}
 	return g
 }
 
@@ -332,6 +335,13 @@ func (s *Subscriber) forget(r reader) {
 	delete(s.readers, r)
 }
 
+// disown forgets a child that is closed.
+func (s *Subscriber) disown(g *Subscriber) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.children = slices.DeleteFunc(s.children, func(x *Subscriber) bool { return x == g })
+}
+
 func (s *Subscriber) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,7 +369,7 @@ func (s *Subscriber) Close() error {
 	for r := range s.readers {
 		readers = append(readers, r)
 	}
-	children := s.children
+	children := slices.Clone(s.children)
 	s.mu.Unlock()
 	for _, r := range readers {
 		r.stop(fmt.Errorf("%w: %w", channel.ErrStopped, adapters.ErrClosed))
@@ -373,6 +383,9 @@ func (s *Subscriber) Close() error {
 	}
 	all.Wait()
 	s.tally.close()
+	if s.parent != nil {
+		s.parent.disown(s)
+	}
 	if s.letter != nil && s.parent == nil {
 		return s.letter.Close()
 	}
