@@ -387,6 +387,13 @@ func (c *claim) finish(rs []*adapters.Record) uint64 {
 // commit notes what is committed.
 func (c *claim) commit(to mark) {
 	c.mu.Lock()
+	past := c.noteCommit(to)
+	c.mu.Unlock()
+	c.committedOn(past)
+}
+
+// noteCommit notes what is committed, and reports whether that is past what cannot be read.
+func (c *claim) noteCommit(to mark) (past bool) {
 	c.note = to.note
 	if c.stage == inherited {
 		c.stage = owned
@@ -397,8 +404,11 @@ func (c *claim) commit(to mark) {
 	if c.offset >= c.past.end() {
 		c.past = islands{}
 	}
-	past := c.restartAt > 0 && c.offset >= c.restartAt
-	c.mu.Unlock()
+	return c.restartAt > 0 && c.offset >= c.restartAt
+}
+
+// committedOn has reading go on: behind what cannot be read, if that is passed.
+func (c *claim) committedOn(past bool) {
 	nudge(c.wake)
 	if past {
 		c.owner.restart()
@@ -499,10 +509,12 @@ func (c *claim) markOf(rs []*adapters.Record) mark {
 	return mark{n, end, c.noteFor(n, end).String()}
 }
 
-// finishCommitted finishes records that a transaction has committed, up to a mark.
+// finishCommitted finishes records that a transaction has committed, up to a mark. Nobody sees them finished and not
+// committed: a commit of them by themselves could win over that of the next transaction, which is under way by then.
 func (c *claim) finishCommitted(rs []*adapters.Record, to mark) {
 	c.mu.Lock()
 	c.finish(rs)
+	past := c.noteCommit(to)
 	c.mu.Unlock()
-	c.commit(to)
+	c.committedOn(past)
 }

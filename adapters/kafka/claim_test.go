@@ -234,3 +234,38 @@ func TestLastClaimEndsTheSession(t *testing.T) {
 		t.Errorf("the session ends because %v", ends)
 	}
 }
+
+// What a transaction has committed is never to be committed again by itself. Breaks if it is finished and noted as committed
+// in two steps, and the commit interval ends in between.
+func TestCommittedInATransactionIsCommitted(t *testing.T) {
+	conf := SubscriberConfig{Window: 1 << 20}.withDefaults()
+	c := newClaim(t.Context(), &conf, nobody{}, nil, "topic", 0, 0)
+	c.stage = owned
+	const all = 50_000
+	for i := range all {
+		c.queue = append(c.queue, &sarama.ConsumerMessage{Offset: int64(i)})
+	}
+	rs, err := c.Next(make([]*adapters.Record, 0, all))
+	if err != nil || len(rs) != all {
+		t.Fatalf("a claim of %d records gives %d: %v", all, len(rs), err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range rs {
+			c.finishCommitted(rs[i:i+1], c.markOf(rs[i:i+1]))
+		}
+	}()
+	for {
+		if to, more := c.uncommitted(); more {
+			t.Errorf("offset %d is to be committed, which a transaction has", to.offset)
+			break
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+	<-done
+}
