@@ -7,13 +7,14 @@ import (
 )
 
 // pause is how long to wait before the n-th try in a row, from 1: random up to base, which doubles with
-// every try, up to most.
+// every try, up to most. It is a sixteenth of that at least, so that nobody tries without a pause.
 func pause(base, most time.Duration, n int) time.Duration {
 	limit := most
 	if n = max(n-1, 0); n < 32 && base <= most>>n {
 		limit = base << n
 	}
-	return limit/2 + rand.N(limit/2+1)
+	least := limit / 16 //nolint:mnd // As above.
+	return least + rand.N(limit-least+1)
 }
 
 // sleep waits for d and reports whether ctx is still wanted.
