@@ -108,6 +108,11 @@ func (c *claim) stop(why error) {
 // lastWord is how long the last commit may take of a claim whose drain has taken too long.
 const lastWord = time.Second
 
+// ending is how long claims may take to let go.
+func (c *SubscriberConfig) ending() time.Duration {
+	return c.DrainTimeout + c.DrainTimeout/10 + lastWord
+}
+
 // overdue ends the ownership of what is not finished in time. What is finished beside it is committed before, and said to be.
 func (c *claim) overdue() {
 	lose := func() {

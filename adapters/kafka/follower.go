@@ -24,6 +24,7 @@ type follower struct {
 	log      *slog.Logger
 	tally    *tally
 	health   *health
+	lifeline *lifeline
 	own      func(adapters.Claim)
 	topics   []string
 
@@ -39,6 +40,7 @@ type follower struct {
 	why    error
 	claims map[*claim]*followed
 	known  map[string]map[int32]bool
+	late   *time.Timer // of the end; set when it is to stop
 }
 
 // followed is a claim of a follower.
@@ -53,12 +55,13 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 		return nil, err
 	}
 	h := newHealth(s.conf.Cluster.Logger, &s.conf.Cluster)
+	line := newLifeline(sc)
 	client, err := s.conf.Cluster.connect(ctx, h.watch(sc, "reading"))
 	if err != nil {
 		return nil, err
 	}
 	f := &follower{
-		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, health: h, own: own, topics: topics,
+		conf: &s.conf, client: client, log: s.conf.Cluster.Logger, tally: s.tally, health: h, lifeline: line, own: own, topics: topics,
 		ctx: context.WithoutCancel(ctx), stopping: make(chan struct{}), done: make(chan struct{}), caughtUp: caughtUp,
 		claims: map[*claim]*followed{}, known: map[string]map[int32]bool{},
 	}
@@ -92,6 +95,7 @@ func (s *Subscriber) follow(ctx context.Context, topics []string, own func(adapt
 		_ = client.Close()
 		f.health.end()
 		s.forget(f)
+		f.late.Stop()
 		close(f.done)
 	}()
 	if err != nil {
@@ -368,6 +372,7 @@ func (f *follower) stop(why error) {
 	f.mu.Lock()
 	if f.why == nil {
 		f.why = why
+		f.late = time.AfterFunc(f.conf.ending(), f.lifeline.sever)
 		close(f.stopping)
 	}
 	claims := make([]*claim, 0, len(f.claims))

@@ -28,6 +28,8 @@ type member struct {
 	tally  *tally
 	health *health
 
+	lifeline *lifeline // of both clients
+
 	process string // the Subscriber's Instance, of which conf's is made
 	free    func() // gives that to others of this process
 
@@ -48,6 +50,7 @@ type member struct {
 	end     context.CancelCauseFunc     // ends the session
 	why     error                       // the member ends; nil: it goes on
 	fatal   error                       // why it cannot go on
+	late    *time.Timer                 // of the end; nil: it has not begun
 }
 
 // A reading is one topic that a member reads, for one subscription.
@@ -64,6 +67,7 @@ func newMember(ctx context.Context, conf *SubscriberConfig, t *tally) (*member, 
 	}
 	log := conf.Cluster.Logger.With("group", conf.Group)
 	h := newHealth(log, &conf.Cluster)
+	line := newLifeline(sc)
 	client, err := conf.Cluster.connect(ctx, h.watch(sc, "reading"))
 	if err != nil {
 		return nil, err
@@ -80,7 +84,7 @@ func newMember(ctx context.Context, conf *SubscriberConfig, t *tally) (*member, 
 	}
 	return &member{
 		conf: conf, client: client, desk: desk, group: group, tally: t, ctx: context.WithoutCancel(ctx),
-		log: log, health: h,
+		log: log, health: h, lifeline: line,
 		kick: make(chan struct{}, 1), stopping: make(chan struct{}), done: make(chan struct{}), reads: map[string]*reading{}, claims: map[*claim]struct{}{},
 	}, nil
 }
@@ -117,6 +121,9 @@ func (m *member) run() {
 		m.health.trouble(part{}, fmt.Errorf("reading topics %v: %w", topics, err))
 		_ = sleep(ctx, pause(50*time.Millisecond, time.Second, failures))
 	}
+	m.mu.Lock()
+	m.hurry()
+	m.mu.Unlock()
 	if err := m.group.Close(); err != nil {
 		m.log.Warn("leaving the group", "error", err)
 	}
@@ -126,7 +133,15 @@ func (m *member) run() {
 	_ = errors.Join(m.client.Close(), m.desk.Close())
 	m.health.end()
 	m.free()
+	m.late.Stop()
 	close(m.done)
+}
+
+// hurry has the end take no longer than it may, though brokers do not answer. m.mu is held.
+func (m *member) hurry() {
+	if m.late == nil {
+		m.late = time.AfterFunc(m.conf.ending()+max(m.conf.SessionTimeout, m.conf.DrainTimeout), m.lifeline.sever)
+	}
 }
 
 func (m *member) wait() { <-m.done }
@@ -212,6 +227,7 @@ func (m *member) stop(why error) {
 	if m.why == nil {
 		m.why = why
 		close(m.stopping)
+		m.hurry()
 	}
 	claims, end := make([]*claim, 0, len(m.claims)), m.end
 	for c := range m.claims {

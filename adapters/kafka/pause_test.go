@@ -8,7 +8,7 @@ import (
 
 // Those who fail together come back at times of their own: a pause is anything up to its limit, which doubles up to the most,
 // and never nothing. Breaks if half of it is fixed.
-func TestPause(t *testing.T) {
+func TestPausesAreRandom(t *testing.T) {
 	const base, most = 16 * time.Millisecond, 100 * time.Millisecond
 	for n, limit := range map[int]time.Duration{0: base, 1: base, 2: 2 * base, 3: 4 * base, 4: most, 5: most, 40: most, math.MaxInt: most} {
 		low, high := most, time.Duration(0)

@@ -360,8 +360,8 @@ func (s *Subscriber) Lag(topic string) (n int64) {
 }
 
 // Close ends every subscription and claim of this subscriber and waits until they are gone: a little more than DrainTimeout
-// at most. If the last offsets cannot be committed, it takes the longer of SessionTimeout and DrainTimeout on top. It may be
-// called again.
+// at most. If the last offsets cannot be committed, it takes the longer of SessionTimeout and DrainTimeout on top, and then
+// closes its connections, whether brokers answer or not. It may be called again.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.closed = true
