@@ -1,0 +1,84 @@
+package kafka
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// arrives gives the next message of a subscription.
+func arrives(t *testing.T, messages <-chan *message.Message) *message.Message {
+	t.Helper()
+	select {
+	case m, open := <-messages:
+		if !open {
+			t.Fatal("the subscription has ended")
+		}
+		return m
+	case <-time.After(30 * time.Second):
+		t.Fatal("no message comes within 30s")
+	}
+	return nil
+}
+
+// subscribed gives what a subscriber delivers of a topic, until the test ends.
+func subscribed(t *testing.T, c SubscriberConfig, topic string) <-chan *message.Message {
+	t.Helper()
+	s, err := NewSubscriber(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	messages, err := s.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return messages
+}
+
+// Batches are compressed as the publisher is told, Snappy if it is told nothing, and a subscriber reads them. Breaks if what is
+// sent is not compressed, or otherwise than its batch says.
+func TestCompression(t *testing.T) {
+	const codecs = 0b111 // of a batch's attributes
+	payload := bytes.Repeat([]byte("much the same "), 1000)
+	for name, x := range map[string]struct {
+		change func(*PublisherConfig)
+		codec  int16
+	}{
+		"by default":   {nil, 2},
+		"Snappy":       {func(c *PublisherConfig) { c.Compression = Snappy }, 2},
+		"LZ4":          {func(c *PublisherConfig) { c.Compression = LZ4 }, 3},
+		"Zstd":         {func(c *PublisherConfig) { c.Compression = Zstd }, 4},
+		"Gzip":         {func(c *PublisherConfig) { c.Compression = Gzip }, 1},
+		"Uncompressed": {func(c *PublisherConfig) { c.Compression = Uncompressed }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, p, topic := writing(t, 1, x.change)
+			batches := 0
+			intercept(t, fake, func(b produced) (*kerr.Error, []int32) {
+				batches++
+				if codec := b.records.Attributes & codecs; codec != x.codec {
+					t.Errorf("a batch is of codec %d, want %d", codec, x.codec)
+				}
+				if n := len(b.records.Records); n < len(payload) != (x.codec > 0) {
+					t.Errorf("%d bytes came as %d", len(payload), n)
+				}
+				return nil, nil
+			})
+			if err := p.Publish(topic, message.NewMessage("1", payload)); err != nil {
+				t.Fatal(err)
+			}
+			if batches != 1 {
+				t.Errorf("%d batches came, want 1", batches)
+			}
+			m := arrives(t, subscribed(t, SubscriberConfig{Cluster: p.conf.Cluster}, topic))
+			defer m.Ack()
+			if m.UUID != "1" || !bytes.Equal(m.Payload, payload) {
+				t.Errorf("%q is read, with %d bytes; want 1, as it was, with %d", m.UUID, len(m.Payload), len(payload))
+			}
+		})
+	}
+}
