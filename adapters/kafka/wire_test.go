@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -78,6 +79,40 @@ func TestCompression(t *testing.T) {
 			defer m.Ack()
 			if m.UUID != "1" || !bytes.Equal(m.Payload, payload) {
 				t.Errorf("%q is read, with %d bytes; want 1, as it was, with %d", m.UUID, len(m.Payload), len(payload))
+			}
+		})
+	}
+}
+
+// Whatever is written waits for all replicas in sync. Breaks if the leader's word is enough: what it alone has is acknowledged,
+// and is lost with it.
+func TestAllReplicasAcknowledge(t *testing.T) {
+	for name, x := range map[string]struct {
+		change func(*PublisherConfig)
+		send   func(p *Publisher, topic string) error
+	}{
+		"by default": {nil, func(p *Publisher, topic string) error { return p.Publish(topic, numbered(0, 1)...) }},
+		"where duplicates are allowed": {
+			func(c *PublisherConfig) { c.AllowDuplicates = true },
+			func(p *Publisher, topic string) error { return p.Publish(topic, numbered(0, 1)...) },
+		},
+		"in a transaction": {
+			func(c *PublisherConfig) { c.TransactionalID = "x" },
+			func(p *Publisher, topic string) error { return p.Transact(t.Context(), nil, some(topic)) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, p, topic := writing(t, 1, x.change)
+			var acks []int16
+			intercept(t, fake, func(b produced) (*kerr.Error, []int32) {
+				acks = append(acks, b.acks)
+				return nil, nil
+			})
+			if err := x.send(p, topic); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(acks, []int16{-1}) {
+				t.Errorf("batches want the acknowledgements %v, want one that wants all, which is -1", acks)
 			}
 		})
 	}

@@ -78,6 +78,7 @@ func written(t *testing.T, fake *kfake.Cluster, topic string) string {
 // A produced is one partition's part of a request.
 type produced struct {
 	partition int32
+	acks      int16 // of the request
 	records   kmsg.RecordBatch
 }
 
@@ -94,7 +95,7 @@ func intercept(t *testing.T, fake *kfake.Cluster, f func(produced) (*kerr.Error,
 			st := kmsg.NewProduceResponseTopic()
 			st.Topic = rt.Topic
 			for _, rp := range rt.Partitions {
-				x := produced{partition: rp.Partition}
+				x := produced{partition: rp.Partition, acks: req.Acks}
 				if err := x.records.ReadFrom(rp.Records); err != nil {
 					t.Error(err)
 				}
