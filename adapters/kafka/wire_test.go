@@ -2,13 +2,26 @@ package kafka
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// hear has f called with each request of its kind, before the broker answers it. f is called by one goroutine.
+func hear[R kmsg.Request](fake *kfake.Cluster, f func(R)) {
+	var kind R
+	fake.ControlKey(kind.Key(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		f(kreq.(R))
+		return nil, nil, false //nolint:nilnil // then it is the broker that answers
+	})
+}
 
 // arrives gives the next message of a subscription.
 func arrives(t *testing.T, messages <-chan *message.Message) *message.Message {
@@ -113,6 +126,47 @@ func TestAllReplicasAcknowledge(t *testing.T) {
 			}
 			if !slices.Equal(acks, []int16{-1}) {
 				t.Errorf("batches want the acknowledgements %v, want one that wants all, which is -1", acks)
+			}
+		})
+	}
+}
+
+// A publisher asks for an identity once, and numbers what it writes under it; where duplicates are allowed it asks for none and
+// has none. Breaks if the one is done for the other: a batch that comes twice is there twice, or a cluster that forbids
+// idempotent producers refuses all.
+func TestAllowDuplicates(t *testing.T) {
+	type stamp struct {
+		id    int64
+		epoch int16
+	}
+	for _, allowed := range []bool{false, true} {
+		t.Run(fmt.Sprint(allowed), func(t *testing.T) {
+			fake, p, topic := writing(t, 1, func(c *PublisherConfig) { c.AllowDuplicates = allowed })
+			asked := 0
+			hear(fake, func(*kmsg.InitProducerIDRequest) { asked++ })
+			var stamps []stamp
+			var numbers []int32
+			intercept(t, fake, func(b produced) (*kerr.Error, []int32) {
+				stamps = append(stamps, stamp{b.records.ProducerID, b.records.ProducerEpoch})
+				numbers = append(numbers, b.records.FirstSequence)
+				return nil, nil
+			})
+			for i := range 2 {
+				if err := p.Publish(topic, numbered(3*i, 3)...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(stamps) != 2 || stamps[0] != stamps[1] {
+				t.Fatalf("batches came under the identities %v, want two under one", stamps)
+			}
+			if allowed {
+				if asked != 0 || stamps[0] != (stamp{-1, -1}) {
+					t.Errorf("an identity was asked for %d times, and it is %v; want none", asked, stamps[0])
+				}
+				return
+			}
+			if asked != 1 || stamps[0].id < 0 || stamps[0].epoch < 0 || !slices.Equal(numbers, []int32{0, 3}) {
+				t.Errorf("an identity was asked for %d times; under %v came numbers %v; want once, one, 0 and 3", asked, stamps[0], numbers)
 			}
 		})
 	}
