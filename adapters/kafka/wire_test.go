@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/internal/kafkatest"
 )
 
 // hear has f called with each request of its kind, before the broker answers it. f is called by one goroutine.
@@ -51,6 +55,18 @@ func subscribed(t *testing.T, c SubscriberConfig, topic string) <-chan *message.
 		t.Fatal(err)
 	}
 	return messages
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30s", what)
+		}
+	}
 }
 
 // Batches are compressed as the publisher is told, Snappy if it is told nothing, and a subscriber reads them. Breaks if what is
@@ -169,5 +185,53 @@ func TestAllowDuplicates(t *testing.T) {
 				t.Errorf("an identity was asked for %d times; under %v came numbers %v; want once, one, 0 and 3", asked, stamps[0], numbers)
 			}
 		})
+	}
+}
+
+// A broker that makes topics when it is asked for them is never asked to. Breaks if any request for metadata does: a name that is
+// wrong, or a topic that was deleted, becomes an empty topic, of one partition and one replica, and nobody is told.
+func TestNoTopicIsMadeByAsking(t *testing.T) {
+	fake := kafkatest.Fake(t, kfake.AllowAutoTopicCreation())
+	addr := kafkatest.Addr(fake)
+	in, out := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	var asked, asks atomic.Int32
+	hear(fake, func(r *kmsg.MetadataRequest) {
+		asked.Add(1)
+		if r.AllowAutoTopicCreation {
+			asks.Add(1)
+		}
+	})
+	conf := Cluster{Brokers: []string{addr}}
+	p, err := NewPublisher(PublisherConfig{Cluster: conf, TransactionalID: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if err := errors.Join(p.Publish(in, numbered(0, 1)...), p.Transact(t.Context(), nil, some(out))); err != nil {
+		t.Fatal(err)
+	}
+	missing := in + "-missing"
+	if err := p.Publish(missing, numbered(0, 1)...); !errors.Is(err, ErrNoTopic) {
+		t.Errorf("publishing to a topic that is not there: %v", err)
+	}
+	for _, group := range []string{"g", ""} {
+		c := SubscriberConfig{Cluster: conf, Group: group, RefreshInterval: 10 * time.Millisecond}
+		before := asked.Load()
+		arrives(t, subscribed(t, c, in)).Ack()
+		eventually(t, "the topic is asked for again", func() bool { return asked.Load() >= before+10 })
+		s, err := NewSubscriber(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Subscribe(t.Context(), missing); !errors.Is(err, ErrNoTopic) {
+			t.Errorf("reading a topic that is not there, in group %q: %v", group, err)
+		}
+		_ = s.Close()
+	}
+	if n := asks.Load(); n > 0 {
+		t.Errorf("%d of %d requests for metadata have the broker make what is missing", n, asked.Load())
+	}
+	if fake.TopicInfo(missing) != nil {
+		t.Error("a topic that was missing is there")
 	}
 }
