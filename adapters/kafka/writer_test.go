@@ -75,6 +75,26 @@ func written(t *testing.T, fake *kfake.Cluster, topic string) string {
 	return strings.Join(ids[:len(ids)-1], " ")
 }
 
+// fetched gives the first n records of a topic, as another client reads them.
+func fetched(t *testing.T, fake *kfake.Cluster, topic string, n int) (all []*kgo.Record) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(kafkatest.Addr(fake)), kgo.ConsumeTopics(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for len(all) < n {
+		fs := c.PollFetches(ctx)
+		if err := fs.Err(); err != nil {
+			t.Fatalf("%d of %d records are on the topic: %v", len(all), n, err)
+		}
+		all = append(all, fs.Records()...)
+	}
+	return all
+}
+
 // A produced is one partition's part of a request.
 type produced struct {
 	partition int32
