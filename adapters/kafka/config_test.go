@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -14,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
+
+	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 )
 
@@ -98,6 +102,67 @@ func documented(t *testing.T, doc string) (any, bool) {
 	}
 	unit := map[string]int{"": 1, "ms": int(time.Millisecond), "s": int(time.Second), "MiB": 1 << 20}[m[2]]
 	return n * unit, true
+}
+
+// What is set is what the client is told, and where nothing is, the safe choice. Breaks if a name is put before the first of its
+// kind, or if a setting does not reach the client.
+func TestSettingsReachTheClient(t *testing.T) {
+	told := func(pub PublisherConfig, sub SubscriberConfig) map[string]any {
+		pub, sub = pub.withDefaults(), sub.withDefaults()
+		writes, err := pub.config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reads, err := sub.config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		group := reads.Consumer.Group
+		var strategies []string
+		for _, s := range group.Rebalance.GroupStrategies {
+			strategies = append(strategies, s.Name())
+		}
+		return map[string]any{
+			"ClientID": writes.ClientID, "Version": reads.Version, "DialTimeout": reads.Net.DialTimeout, "ReadTimeout": reads.Net.ReadTimeout,
+			"Compression": writes.Producer.Compression,
+			"Order":       newClaim(t.Context(), &sub, nobody{}, nil, "topic", 0, 0).Order(),
+			"Start":       reads.Consumer.Offsets.Initial, "Isolation": reads.Consumer.IsolationLevel, "FetchBytes": reads.Consumer.Fetch.Default,
+			"RefreshInterval": reads.Metadata.RefreshFrequency, "Instance": group.InstanceId, "Strategy": fmt.Sprint(strategies),
+			"SessionTimeout": group.Session.Timeout, "HeartbeatInterval": group.Heartbeat.Interval, "RebalanceTimeout": group.Rebalance.Timeout,
+			"commits": reads.Consumer.Offsets.AutoCommit.Enable,
+			"creates": writes.Metadata.AllowAutoTopicCreation || reads.Metadata.AllowAutoTopicCreation,
+		}
+	}
+	is := func(which string, got, want map[string]any) {
+		for name := range got {
+			if got[name] != want[name] {
+				t.Errorf("%s: of %s the client is told %v, want %v", which, name, got[name], want[name])
+			}
+		}
+	}
+	is("zero values", told(PublisherConfig{}, SubscriberConfig{}), map[string]any{
+		"ClientID": "leat", "Version": sarama.V2_8_0_0, "DialTimeout": 10 * time.Second, "ReadTimeout": 30 * time.Second,
+		"Compression": sarama.CompressionSnappy,
+		"Order":       adapters.KeyOrdered,
+		"Start":       sarama.OffsetOldest, "Isolation": sarama.ReadCommitted, "FetchBytes": int32(2 << 20),
+		"RefreshInterval": 30 * time.Second, "Instance": "", "Strategy": "[cooperative-sticky]",
+		"SessionTimeout": 10 * time.Second, "HeartbeatInterval": 3 * time.Second, "RebalanceTimeout": time.Minute,
+		"commits": false, "creates": false,
+	})
+	c := Cluster{ClientID: "me", Version: "3.0.0", DialTimeout: time.Second, ReadTimeout: 2 * time.Second}
+	is("other values", told(PublisherConfig{Cluster: c, Compression: Zstd}, SubscriberConfig{
+		Cluster: c, Order: adapters.Ordered, Start: Newest, ReadUncommitted: true, FetchBytes: 1000, RefreshInterval: 3 * time.Second,
+		Group: "g", Instance: "i", Strategy: FromRange, SessionTimeout: 4 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
+		RebalanceTimeout: 5 * time.Second,
+	}), map[string]any{
+		"ClientID": "me", "Version": sarama.V3_0_0_0, "DialTimeout": time.Second, "ReadTimeout": 2 * time.Second,
+		"Compression": sarama.CompressionZSTD,
+		"Order":       adapters.Ordered,
+		"Start":       sarama.OffsetNewest, "Isolation": sarama.ReadUncommitted, "FetchBytes": int32(1000),
+		"RefreshInterval": 3 * time.Second, "Instance": "i", "Strategy": "[cooperative-sticky range]",
+		"SessionTimeout": 4 * time.Second, "HeartbeatInterval": 500 * time.Millisecond, "RebalanceTimeout": 5 * time.Second,
+		"commits": false, "creates": false,
+	})
 }
 
 // Everything that is wrong is said at once, by the name of its field, and before anything connects.

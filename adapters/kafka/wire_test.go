@@ -235,3 +235,51 @@ func TestNoTopicIsMadeByAsking(t *testing.T) {
 		t.Error("a topic that was missing is there")
 	}
 }
+
+// A subscriber of which only brokers and group are said reads from the oldest message on, one of each key at a time and only what
+// is committed, and joins its group by cooperative-sticky alone. Breaks if a zero value means less than the safe choice to the
+// broker, or to who works on the messages.
+func TestZeroValuesReachTheBroker(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	var fetches, uncommitted atomic.Int32
+	hear(fake, func(r *kmsg.FetchRequest) {
+		fetches.Add(1)
+		if r.IsolationLevel != 1 {
+			uncommitted.Add(1)
+		}
+	})
+	joins := make(chan string, 10)
+	hear(fake, func(r *kmsg.JoinGroupRequest) {
+		var names []string
+		for _, p := range r.Protocols {
+			names = append(names, p.Name)
+		}
+		select {
+		case joins <- fmt.Sprint(names):
+		default:
+		}
+	})
+	first, second, other := keyed("a"), keyed("a"), keyed("b")
+	second.UUID = "a again"
+	if err := p.Publish(topic, first, second, other); err != nil {
+		t.Fatal(err)
+	}
+	messages := subscribed(t, SubscriberConfig{Cluster: p.conf.Cluster, Group: topic}, topic)
+	a, b := arrives(t, messages), arrives(t, messages)
+	if a.UUID != "a" || b.UUID != "b" {
+		t.Errorf("%q and %q are delivered at once, want the first of each key", a.UUID, b.UUID)
+	}
+	a.Ack()
+	b.Ack()
+	m := arrives(t, messages)
+	m.Ack()
+	if m.UUID != "a again" {
+		t.Errorf("then %q is delivered, want the second of its key", m.UUID)
+	}
+	if join := <-joins; join != "[cooperative-sticky]" {
+		t.Errorf("the group is joined by %s", join)
+	}
+	if n := uncommitted.Load(); n > 0 || fetches.Load() == 0 {
+		t.Errorf("%d of %d fetches ask for what is not committed", n, fetches.Load())
+	}
+}
