@@ -677,6 +677,62 @@ func TestTopicIsMadeLater(t *testing.T) {
 	}
 }
 
+// A broker that does not answer has two requests, and no more: what comes meanwhile waits to be one larger request. Breaks if the
+// second waits for the answer to the first, or if each message that comes is one more.
+func TestOpenRequests(t *testing.T) {
+	const partitions = 8
+	fake, p, topic := writing(t, partitions, nil)
+	// look tells how many partitions have something to be written, and how many requests are open.
+	look := func() (busy, open int) {
+		looked := make(chan struct{})
+		p.writer.do(func() {
+			defer close(looked)
+			for _, x := range p.writer.topics[topic].partitions {
+				if x.batch != nil || len(x.waiting) > 0 {
+					busy++
+				}
+			}
+			for _, d := range p.writer.desks {
+				open += d.open
+			}
+		})
+		<-looked
+		return busy, open
+	}
+	ms := make([]*message.Message, 1000) // so many that each partition has some, and a leader then
+	for i := range ms {
+		ms[i] = message.NewMessage("", nil)
+	}
+	if err := p.Publish(topic, ms...); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the answers are heeded", func() bool { _, open := look(); return open == 0 })
+	answer := make(chan struct{})
+	answers := sync.OnceFunc(func() { close(answer) })
+	defer answers()
+	fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		fake.SleepControl(func() { <-answer })
+		return nil, nil, false //nolint:nilnil // then it is the broker that answers
+	})
+	var sent sync.WaitGroup
+	for busy := 0; busy < partitions; {
+		sent.Add(1)
+		p.Send([]*adapters.Outgoing{{Topic: topic, ID: "1"}}, func(outs []*adapters.Outgoing) {
+			defer sent.Done()
+			if err := outs[0].Err; err != nil {
+				t.Error(err)
+			}
+		})
+		var open int
+		if busy, open = look(); open != min(busy, 2) {
+			t.Fatalf("%d partitions have something, and %d requests are open; want two at most", busy, open)
+		}
+	}
+	answers()
+	sent.Wait()
+}
+
 func TestFollowing(t *testing.T) {
 	for _, x := range []struct {
 		sequence int32
