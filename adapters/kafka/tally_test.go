@@ -3,8 +3,10 @@ package kafka_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/leat-go/leat/adapters"
@@ -62,6 +64,65 @@ func TestInstruments(t *testing.T) {
 	}
 	if got := measured(t, x)[tracing.ReaderPartitions]; got != 0 {
 		t.Errorf("%d partitions are owned at the end", got)
+	}
+}
+
+// Dead letters and what is parked are counted, each by its own name. Breaks if one is taken for the other: the alert on what is
+// parked is then silent while a partition stands still.
+func TestLettersAndParkedAreMeasured(t *testing.T) {
+	addr := kafkatest.Addr(kafkatest.Fake(t))
+	topic, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	id := kgo.RecordHeader{Key: kafka.HeaderID, Value: []byte("1")}
+	forged := []kgo.RecordHeader{id, id}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Headers: forged}, &kgo.Record{Headers: forged}, &kgo.Record{}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]map[string]int64{
+		"with a dead letter": {tracing.ReaderLetters: 3, tracing.ReaderParked: 0, tracing.ReaderRedelivered: 0},
+		"without":            {tracing.ReaderLetters: 0, tracing.ReaderParked: 2, tracing.ReaderRedelivered: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := &leattest.Traces{}
+			c := kafka.SubscriberConfig{Cluster: cluster(addr), Group: topic + name, Telemetry: x.Config()}
+			buried := want[tracing.ReaderLetters] > 0
+			if buried {
+				c.MaxAttempts, c.DeadLetter = 1, dead
+			}
+			messages, err := subscriber(t, c).Subscribe(t.Context(), topic)
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case m := <-messages:
+				if buried {
+					m.Nack()
+				} else {
+					m.Ack()
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("the message does not come within 30s")
+			}
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			all := want[tracing.ReaderLetters] + want[tracing.ReaderParked]
+			for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+				got := measured(t, x)
+				if sum := got[tracing.ReaderLetters] + got[tracing.ReaderParked]; sum < all && time.Now().Before(deadline) {
+					continue
+				}
+				for name, n := range want {
+					if got[name] != n {
+						t.Errorf("%s is %d, want %d", name, got[name], n)
+					}
+				}
+				return
+			}
+		})
 	}
 }
 
