@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestBombs(t *testing.T) {
 	}
 	plain(3)
 	for i, c := range []kgo.CompressionCodec{kgo.GzipCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
-		explode(t, addr, in, bomb, c)
+		explode(t, addr, in, bomb, 1, c)
 		bombs++
 		if i != 1 { // two in a row
 			plain(2)
@@ -114,16 +115,69 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// explode writes one batch of one record, compressed.
-func explode(t *testing.T, addr, topic string, value []byte, codec kgo.CompressionCodec) {
+// F32: a batch of 50 records, none of which is large, expands beyond the limit. One notice says which offsets all of them were,
+// and what is behind them is delivered. Breaks if the batch is taken for its first record: then each of them has a notice, and
+// ends a session.
+func TestBombOfManyRecords(t *testing.T) {
+	const before, many, behind = 3, 50, 4
+	addr := kafkatest.Addr(kafkatest.Fake(t, tolerant()))
+	in, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
+	for i := range before {
+		write(t, addr, in, &kgo.Record{Value: fmt.Appendf(nil, "%d", i)})
+	}
+	explode(t, addr, in, make([]byte, 400<<10), many, kgo.ZstdCompression())
+	for i := range behind {
+		write(t, addr, in, &kgo.Record{Value: fmt.Appendf(nil, "%d", before+i)})
+	}
+	seen := make(chan string, before+many+behind)
+	stop := subscribe(t, kafka.SubscriberConfig{Cluster: quiet(addr), Group: in, MaxAttempts: 3, DeadLetter: dead}, in, func(id string) error {
+		seen <- id
+		return nil
+	})
+	until(t, time.Minute, "what is behind the batch is read", func() bool { return len(seen) >= before+behind })
+	stop()
+	close(seen)
+	if n := left(t, addr, in, in); n != 0 {
+		t.Errorf("%d are not committed", n)
+	}
+	var got []string
+	for id := range seen {
+		got = append(got, id)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"0", "1", "2", "3", "4", "5", "6"}) {
+		t.Errorf("delivered are %v, want what is before and behind the batch, once", got)
+	}
+	letters := read(t, addr, dead)
+	if len(letters) != 1 {
+		t.Fatalf("there are %d notices, want 1", len(letters))
+	}
+	origin, says := letters[0].get(flow.DeadOrigin), letters[0].get(flow.DeadError)
+	if want := fmt.Sprintf("%s/0/%d", in, before); origin != want {
+		t.Errorf("the notice is of %s, want %s", origin, want)
+	}
+	if want := fmt.Sprintf("records %s/0/%d to %d: ", in, before, before+many-1); !strings.Contains(says, want) || !strings.Contains(says, kafka.ErrRefused.Error()) {
+		t.Errorf("the notice says %q, want %q, and that they are refused", says, want)
+	}
+}
+
+// explode writes one batch of n records, compressed.
+func explode(t *testing.T, addr, topic string, value []byte, n int, codec kgo.CompressionCodec) {
 	t.Helper()
 	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec),
-		kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20))
+		kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20), kgo.ManualFlushing())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.ProduceSync(t.Context(), &kgo.Record{Value: value}).FirstErr(); err != nil {
+	for range n {
+		c.Produce(t.Context(), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := c.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
