@@ -230,12 +230,15 @@ func (h *Handle) own(c adapters.Claim, ins []*inlet) {
 	}
 }
 
-// deal is the reader's loop.
+// deal is the reader's loop. A pause holds it up for as long as the claim is the flow's.
 func (h *Handle) deal(c adapters.Claim, d *dealer, steps []string) {
+	reading, end := context.WithCancel(h.intake)
+	defer end()
+	defer context.AfterFunc(c.Context(), end)()
 	buf := make([]*adapters.Record, 0, runLength)
-	for h.wait(h.intake, steps) {
+	for h.wait(reading, steps) {
 		run, err := c.Next(buf[:0])
-		if len(run) > 0 && !h.wait(h.intake, steps) { // paused meanwhile, and then stopped
+		if len(run) > 0 && !h.wait(reading, steps) { // paused meanwhile, and then stopped
 			c.Return(adapters.Unseen(run))
 			return
 		}

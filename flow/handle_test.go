@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/adapters/memory"
 	"github.com/leat-go/leat/aggregator"
@@ -17,6 +19,36 @@ import (
 	"github.com/leat-go/leat/flow"
 	"github.com/leat-go/leat/router"
 )
+
+// The subscription of a paused step ends. Breaks if the flow does not, until somebody resumes it.
+func TestAPausedStepEndsWithItsSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &memory.Broker{DrainTimeout: time.Second}
+		sub := b.Subscriber("f")
+		h, err := mustNew(t, "f", quick(), flow.Step("a", arrivals, done[parcel]())).Start(t.Context(), b.Publisher(), sub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := h.Pause("a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Publisher().Publish("arrivals", message.NewMessage("1", []byte("{}"))); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := sub.Close(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-h.Done():
+		case <-time.After(time.Hour):
+			t.Error("it has not ended")
+			h.Stop()
+		}
+		_ = b.Close()
+	})
+}
 
 func TestPauseAndResume(t *testing.T) {
 	everyWay(t, func(t *testing.T, how string) {

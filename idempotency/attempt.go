@@ -172,7 +172,7 @@ func (w *watch) renew() {
 	pause := w.lease / renewals
 	asked := time.Now()
 	ctx, cancel := context.WithTimeout(w.calls, pause)
-	err := w.store.Renew(ctx, w.claim, w.lease)
+	err := renewed(ctx, w)
 	cancel()
 
 	w.mu.Lock()
@@ -188,6 +188,16 @@ func (w *watch) renew() {
 		return
 	}
 	w.timer.Reset(pause)
+}
+
+// renewed asks the store. It runs beside every message: a panic there would end the process.
+func renewed(ctx context.Context, w *watch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the store's Renew panicked: %v", p)
+		}
+	}()
+	return w.store.Renew(ctx, w.claim, w.lease)
 }
 
 // leave gives the envelope its own context back: what is published, and the work around this

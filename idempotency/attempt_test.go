@@ -198,6 +198,33 @@ func TestHangingStore(t *testing.T) {
 	})
 }
 
+// A store that panics while it renews has given an error: it is asked again, and the message goes on. Breaks if the process ends.
+func TestRenewPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, calls := &remote{Store: &idempotency.Memory{}}, 0
+		store.fail = func(call string, _ bool) error {
+			if call == "renew" {
+				if calls++; calls == 1 {
+					panic("a bomb in the store")
+				}
+			}
+			return nil
+		}
+		e := arrive("1", "p")
+		_, exit, err := idempotency.Receiver{Store: store, Lease: lease}.Enter(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * lease)
+		if err := e.Context().Err(); err != nil {
+			t.Errorf("the claim is lost: %v", context.Cause(e.Context()))
+		}
+		if _, err := exit(channel.Result{}, errHandler); !errors.Is(err, errHandler) || calls < 2 {
+			t.Errorf("it ends with %v, after %d calls", err, calls)
+		}
+	})
+}
+
 type hanging struct {
 	idempotency.Store
 

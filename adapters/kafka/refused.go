@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -29,6 +30,9 @@ func (c *claim) takeRefused() []delivery {
 	c.refused = nil
 	m := &sarama.ConsumerMessage{Topic: c.topic, Partition: c.partition, Offset: r.from}
 	c.flying += recordOverhead
+	if c.progress.base == c.progress.next { // nothing else is out
+		c.oldest = time.Now()
+	}
 	seq := c.progress.give(r.end)
 	doubtful := seq < c.doubtful || c.past.has(r.from) // it is not left out: a commit behind it is what reading goes on with
 	return []delivery{{claim: c, msg: m, size: recordOverhead, seq: seq, rec: adapters.Record{Doubtful: doubtful, Err: r.err}}}

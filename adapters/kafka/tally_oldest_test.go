@@ -61,5 +61,12 @@ func TestOldestIsMeasured(t *testing.T) {
 		claims[1].Finish(out[1])
 		claims[2].Finish(out[2])
 		is("when all are finished", 0)
+		claims[0].refused = &refusal{from: 1, end: 2, err: ErrRefused}
+		nudge(claims[0].wake)
+		if _, err := claims[0].Next(make([]*adapters.Record, 0, 1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		is("when what cannot be read is out", 2)
 	})
 }
