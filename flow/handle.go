@@ -35,7 +35,7 @@ type Handle struct {
 	hurried chan struct{} // closed when nobody waits for retries any more
 	hurry   sync.Once
 
-	inside  atomic.Int64 // feeds and sources under way
+	inside  atomic.Int64 // feeds, sources and a router's handlers under way
 	paused  atomic.Int64 // steps
 	closing atomic.Bool
 	empty   chan struct{} // closed when nothing is inside any more
@@ -96,7 +96,7 @@ func (h *Handle) halt() {
 	h.stop(channel.ErrStopped)
 }
 
-// shut lets no feed and no source in any more.
+// shut lets nothing in any more.
 func (h *Handle) shut() {
 	h.closing.Store(true)
 	if h.inside.Load() == 0 {
@@ -104,7 +104,7 @@ func (h *Handle) shut() {
 	}
 }
 
-// enter lets a message in that does not come from a subscriber, unless the flow is closing. It waits
+// enter lets a message in that does not come by a claim, unless the flow is closing. It waits
 // until the flow has caught up, and while it is paused where the message would come to.
 func (h *Handle) enter(ctx context.Context, ins ...*inlet) error {
 	h.inside.Add(1)
@@ -119,7 +119,7 @@ func (h *Handle) enter(ctx context.Context, ins ...*inlet) error {
 		}
 		return channel.ErrStopped
 	}
-	if h.paused.Load() > 0 && !h.wait(ctx, h.flow.reached(ins)) {
+	if h.paused.Load() > 0 && !h.waitOutside(ctx, h.flow.reached(ins)) {
 		h.leave()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -264,6 +264,14 @@ func (h *Handle) Resume(step string) error {
 		h.paused.Add(-1)
 	}
 	return nil
+}
+
+// waitOutside is wait for what is not let in any more once nothing is to be read.
+func (h *Handle) waitOutside(ctx context.Context, steps []string) bool {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(h.intake, end)()
+	return h.wait(ctx, steps)
 }
 
 // wait holds while one of the steps is paused. It reports false once ctx has ended.

@@ -18,8 +18,8 @@ import (
 // A handler more reads the inlets for every instance (channel.Inlet.Broadcast), by the flow's own engine; until
 // they are caught up the others hold what they are given. Handlers wait where the engine would go on with other messages, so Run is the faster one. The
 // returned Handle's Pause, Resume, Counts, Release and PutBack work. To stop, call its Drain, which fires
-// the clocks that say AtEnd, or its Stop: what still comes is given back; then close the router. Its Done
-// closes at Drain or Stop, not with the router.
+// the clocks that say AtEnd, or its Stop: both wait for the handlers at work, and what still comes is given back; then
+// close the router. Its Done closes at Drain or Stop, not with the router.
 func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
 	switch {
 	case r == nil:
@@ -102,15 +102,11 @@ func handlerName(ins []*inlet) string {
 
 // handler drives every step that reads a topic; the message is acknowledged after all of them.
 func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
-	steps := h.flow.reached(ins)
 	drive := func(m *message.Message) error {
-		ctx := m.Context()
-		if h.closing.Load() {
-			return h.flow.errorf("message %q: %w: close the router too", m.UUID, channel.ErrStopped)
+		if err := h.enter(m.Context(), ins...); err != nil {
+			return h.flow.errorf("message %q: %w: once the flow has stopped, close the router too", m.UUID, errors.Join(channel.ErrStopped, err))
 		}
-		if !h.following.ready(ctx) || !h.wait(ctx, steps) {
-			return errors.Join(channel.ErrStopped, context.Cause(ctx))
-		}
+		defer h.leave()
 		for _, in := range ins {
 			if err := h.tel.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
 				return fmt.Errorf("flow %s, step %s, message %q: %w", h.flow.name, in.step.name, m.UUID, err)
