@@ -53,18 +53,17 @@ func ensureBy(ctx context.Context, client sarama.Client, create *Create, topics 
 			return fmt.Errorf("making topic %q: %w", t, err)
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, client.Config().Net.DialTimeout)
-	defer cancel()
+	begun, net := time.Now(), &client.Config().Net
 	for n := 1; len(missing) > 0; n++ { // until each partition has a leader; what has one can be used before
-		waits := sleep(bounded, pause(5*time.Millisecond, 200*time.Millisecond, n))
-		if err := context.Cause(ctx); err != nil {
-			return fmt.Errorf("waiting for new topics %s: %w", strings.Join(missing, ", "), err)
+		if !sleep(ctx, pause(5*time.Millisecond, 200*time.Millisecond, n)) {
+			return fmt.Errorf("waiting for new topics %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
 		}
-		if missing, err = missingOf(client, missing, waits); err != nil {
+		took := time.Since(begun)
+		if missing, err = missingOf(client, missing, took < net.DialTimeout); err != nil {
 			return err
 		}
-		if !waits && len(missing) > 0 {
-			return fmt.Errorf("waiting for new topics %s: %w: no broker has heard of them within Cluster.DialTimeout", strings.Join(missing, ", "), context.Cause(bounded))
+		if len(missing) > 0 && took > max(net.DialTimeout, net.ReadTimeout) { // the controller is busy at best
+			return fmt.Errorf("waiting for new topics %s: no broker has heard of them within Cluster.ReadTimeout: %w", strings.Join(missing, ", "), context.DeadlineExceeded)
 		}
 	}
 	return nil
