@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -72,8 +73,11 @@ func TestRoundTrip(t *testing.T) {
 		for len(seen) < n {
 			select {
 			case m := <-ch:
-				seen[m.UUID]++
-				if want := "body " + m.UUID; string(m.Payload) != want || m.Metadata.Get("n") != m.UUID || m.Metadata.Get("leat-key") == "" || len(m.Metadata) != 2 {
+				if seen[m.UUID]++; seen[m.UUID] > 1 {
+					t.Errorf("group %q: %s came again", group, m.UUID)
+				}
+				i, err := strconv.Atoi(m.UUID)
+				if want := "body " + m.UUID; err != nil || string(m.Payload) != want || m.Metadata.Get("n") != m.UUID || m.Metadata.Get("leat-key") != fmt.Sprint("key ", i%100) || len(m.Metadata) != 2 {
 					t.Fatalf("got %q %v, want %q", m.Payload, m.Metadata, want)
 				}
 				m.Ack()

@@ -68,10 +68,8 @@ func TestRefusedInATransaction(t *testing.T) {
 	if n := nameless.Load(); n != 0 {
 		t.Errorf("%d identities of no transactional id were asked for", n)
 	}
-	for id, n := range committedOn(t, kafkatest.Addr(fake), topic) {
-		if n != 1 {
-			t.Errorf("%s is there %d times", id, n)
-		}
+	if all := committedOn(t, kafkatest.Addr(fake), topic); len(all) != 2 || all["1"] != 1 || all["2"] != 1 {
+		t.Errorf("on the topic are %v", all)
 	}
 }
 
