@@ -103,10 +103,14 @@ func TestTransact(t *testing.T) {
 				t.Fatal(err)
 			}
 			for len(seen) < 30 {
-				m := <-all
-				m.Ack()
-				if seen[m.UUID]++; seen[m.UUID] > 1 {
-					t.Errorf("%s came %d times", m.UUID, seen[m.UUID])
+				select {
+				case m := <-all:
+					m.Ack()
+					if seen[m.UUID]++; seen[m.UUID] > 1 {
+						t.Errorf("%s came %d times", m.UUID, seen[m.UUID])
+					}
+				case <-time.After(30 * time.Second):
+					t.Fatalf("%d of 30 came", len(seen))
 				}
 			}
 		})
