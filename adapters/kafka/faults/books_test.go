@@ -243,8 +243,8 @@ func (p *place) deadLetters(t *testing.T) {
 // readAll gives the ids of the committed messages of a topic, as they lie there, partition by partition.
 func readAll(t *testing.T, addr, topic string) (ids []string) {
 	t.Helper()
-	for m := range committed(t, addr, topic) {
-		ids = append(ids, m)
+	for r := range committed(t, addr, topic) {
+		ids = append(ids, r.ID)
 	}
 	return ids
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/leat-go/leat/adapters/kafka"
 )
 
-// committed yields the ids of the committed messages that are on a topic now.
-func committed(t *testing.T, addr, topic string) iter.Seq[string] {
+// committed yields the committed messages that are on a topic now, partition by partition in their order.
+func committed(t *testing.T, addr, topic string) iter.Seq[*adapters.Record] {
 	t.Helper()
-	return func(yield func(string) bool) {
+	return func(yield func(*adapters.Record) bool) {
 		sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{Cluster: kafka.Cluster{Brokers: []string{addr}}})
 		if err != nil {
 			t.Fatal(err)
@@ -21,7 +21,7 @@ func committed(t *testing.T, addr, topic string) iter.Seq[string] {
 		defer func() { _ = sub.Close() }()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		ids, done := make(chan string, 100), make(chan struct{})
+		rs, done := make(chan *adapters.Record, 100), make(chan struct{})
 		go func() {
 			defer close(done)
 			err := sub.Follow(ctx, []string{topic}, func(c adapters.Claim) {
@@ -29,7 +29,7 @@ func committed(t *testing.T, addr, topic string) iter.Seq[string] {
 					run, err := c.Next(make([]*adapters.Record, 0, 100))
 					for i := range run {
 						select {
-						case ids <- run[i].ID:
+						case rs <- run[i]:
 						case <-ctx.Done():
 							return
 						}
@@ -49,12 +49,12 @@ func committed(t *testing.T, addr, topic string) iter.Seq[string] {
 			if ctx.Err() == context.DeadlineExceeded {
 				t.Error("a topic was not read to its end within a minute")
 			}
-			close(ids)
+			close(rs)
 		}()
-		for id := range ids {
-			if !yield(id) {
+		for r := range rs {
+			if !yield(r) {
 				cancel()
-				for range ids {
+				for range rs {
 					continue // the reader is to end
 				}
 				return

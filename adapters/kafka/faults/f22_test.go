@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,7 +11,7 @@ import (
 	"github.com/leat-go/leat/leattest"
 )
 
-// F22: a rolling restart under load. Every process finishes what it has in flight, so nothing is repeated,
+// F22: a rolling restart under load. Every process finishes what it has in flight, and no context ends before, so nothing is repeated,
 // nothing is told as redelivered, nothing is lost, and nothing healthy is dead.
 func TestF22(t *testing.T) {
 	_, seed := random(t)
@@ -48,6 +49,11 @@ func TestF22(t *testing.T) {
 	lines := p.effects(t)
 	if repeats := p.book(lines); repeats != 0 {
 		t.Errorf("%d effects were repeated", repeats)
+	}
+	for _, line := range lines {
+		if strings.Fields(line)[4] != "false" {
+			t.Errorf("its context ended while it was worked on: %s", line)
+		}
 	}
 	if told, _ := redelivered(lines); told != 0 {
 		t.Errorf("%d were told as redelivered", told)

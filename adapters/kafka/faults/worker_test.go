@@ -115,12 +115,9 @@ func (j job) flow() (*flow.Flow, error) {
 		return nil, err
 	}
 	return flow.New("effects", flow.Step("note", in, endpoint.DoMessage(func(m channel.Message[parcel]) error {
-		if ctx := m.Context(); ctx.Err() != nil {
-			_, _ = fmt.Fprintln(os.Stderr, "a context had ended:", context.Cause(ctx))
-		}
 		work()
-		p := m.Body
-		_, err := fmt.Fprintf(file, "%s %s %d %t\n", p.ID, p.Key, p.N, m.Redelivered()) // one write: whole lines, whoever else writes
+		p, ended := m.Body, m.Context().Err() != nil
+		_, err := fmt.Fprintf(file, "%s %s %d %t %t\n", p.ID, p.Key, p.N, m.Redelivered(), ended) // one write: whole lines, whoever else writes
 		return err
 	})), policy, flow.Group(j.Group), flow.Workers(workers))
 }
