@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,17 +43,24 @@ type place struct {
 	pub        *kafka.Publisher
 	ledger     leattest.Ledger
 
-	mu   sync.Mutex // the load looks at the effects too
-	seen []string   // lines of effects, as far as they were read
-	read int64      // bytes
+	mu   sync.Mutex // the load looks at the deeds too
+	seen history
+	ids  map[string]bool // of what is done
+	read int64           // bytes of the deeds
 }
 
-func newPlace(t *testing.T, addr string, partitions int) *place {
+// A history is what consumers have written so far, in this order.
+type history struct {
+	taken, done []deed
+	different   int // ids of what is done
+}
+
+func newPlace(t *testing.T, addr string, partitions int, seed uint64) *place {
 	t.Helper()
 	in := kafkatest.Topic(t, addr, partitions)
-	p := &place{partitions: partitions, job: job{
+	p := &place{partitions: partitions, ids: map[string]bool{}, job: job{
 		Addr: addr, Group: in, In: in, Dead: kafkatest.Topic(t, addr, 1), Window: 500,
-		Effects: filepath.Join(t.TempDir(), "effects"),
+		Deeds: filepath.Join(t.TempDir(), "deeds"), Seed: seed,
 	}}
 	var err error
 	if p.pub, err = kafka.NewPublisher(kafka.PublisherConfig{Cluster: kafka.Cluster{Brokers: []string{addr}}}); err != nil {
@@ -109,14 +118,14 @@ func (p *place) publish(t *testing.T, ps []parcel) {
 	}
 }
 
-// effects reads the lines that consumers have written so far.
-func (p *place) effects(t *testing.T) []string {
+// look reads what consumers have written so far.
+func (p *place) look(t *testing.T) history {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	file, err := os.Open(p.Effects)
+	file, err := os.Open(p.Deeds)
 	if os.IsNotExist(err) {
-		return nil
+		return history{}
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -127,14 +136,49 @@ func (p *place) effects(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		whole, ok := strings.CutSuffix(line, "\n")
-		if !ok {
+		if !strings.HasSuffix(line, "\n") {
 			break
 		}
-		p.seen = append(p.seen, whole)
-		p.read += int64(len(line))
+		var d deed
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			t.Fatal(err)
+		}
+		if p.read += int64(len(line)); !d.Done {
+			p.seen.taken = append(p.seen.taken, d)
+			continue
+		}
+		p.seen.done = append(p.seen.done, d)
+		p.ids[d.ID] = true
 	}
-	return slices.Clip(p.seen)
+	return history{slices.Clip(p.seen.taken), slices.Clip(p.seen.done), len(p.ids)}
+}
+
+// takenBy is how many messages a consumer has taken.
+func (h history) takenBy(c *consumer) int { return count(h.taken, c) }
+
+// inHand is how many of them it is not done with.
+func (h history) inHand(c *consumer) int { return count(h.taken, c) - count(h.done, c) }
+
+// keysOf are the keys that a consumer has worked on last.
+func (h history) keysOf(c *consumer) map[string]bool {
+	keys := map[string]bool{}
+	for _, d := range h.taken {
+		if d.By == c.Process.Pid {
+			keys[d.Key] = true
+		} else {
+			delete(keys, d.Key)
+		}
+	}
+	return keys
+}
+
+func count(ds []deed, by *consumer) (n int) {
+	for i := range ds {
+		if ds[i].By == by.Process.Pid {
+			n++
+		}
+	}
+	return n
 }
 
 // until waits until a condition holds, and fails the test when it does not within a limit.
@@ -151,44 +195,58 @@ func until(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	}
 }
 
-// different counts ids in lines of effects.
-func different(lines []string) int {
-	seen := map[string]bool{}
-	for _, l := range lines {
-		seen[strings.Fields(l)[0]] = true
-	}
-	return len(seen)
-}
-
 // book enters effects into the ledger, the first of each, and gives how many were repeats.
-func (p *place) book(lines []string) (repeats int) {
+func (p *place) book(effects []deed) (repeats int) {
 	seen := map[string]bool{}
-	for _, l := range lines {
-		id := strings.Fields(l)[0]
-		if seen[id] {
+	for _, d := range effects {
+		if seen[d.ID] {
 			repeats++
 			continue
 		}
-		seen[id] = true
-		p.ledger.Effect(id)
+		seen[d.ID] = true
+		p.ledger.Effect(d.ID)
 	}
 	return repeats
 }
 
-// redelivered counts the effects that were told as redelivered, and gives the lines of repeats that were not.
-func redelivered(lines []string) (told int, untold []string) {
+// redelivered counts the effects that were told as redelivered, and gives the repeats that were not.
+func redelivered(effects []deed) (told int, untold []deed) {
 	seen := map[string]bool{}
-	for _, l := range lines {
-		f := strings.Fields(l)
+	for _, d := range effects {
 		switch {
-		case f[3] == "true":
+		case d.Again:
 			told++
-		case seen[f[0]]:
-			untold = append(untold, l)
+		case seen[d.ID]:
+			untold = append(untold, d)
 		}
-		seen[f[0]] = true
+		seen[d.ID] = true
 	}
 	return told, untold
+}
+
+// load publishes batches of parcels of so many keys until it is halted: as much as the group bears, so that every member
+// has something to do all the time.
+func (p *place) load(t *testing.T, batch, keys int) (published *atomic.Int64, halt func()) {
+	t.Helper()
+	const behind = 500 // messages at most that are not done
+	ctx, cancel := context.WithCancel(t.Context())
+	published = new(atomic.Int64)
+	halted := make(chan struct{})
+	go func() {
+		defer close(halted)
+		pace := time.NewTicker(20 * time.Millisecond)
+		defer pace.Stop()
+		for ; ctx.Err() == nil; <-pace.C {
+			if n := int(published.Load()); n-p.look(t).different < behind {
+				p.insist(t, parcels(n, batch, keys))
+				published.Add(int64(batch))
+			}
+		}
+	}()
+	return published, func() {
+		cancel()
+		<-halted
+	}
 }
 
 // left is how many messages of the topic the group has not committed.

@@ -16,7 +16,7 @@ func TestExactlyOnce(t *testing.T) {
 	addr := kafkatest.Shared(t).Addr()
 	n, kills := of(5000, 50_000), of(3, 20)
 	const partitions, relays = 4, 2
-	p := newPlace(t, addr, partitions)
+	p := newPlace(t, addr, partitions, seed)
 	p.Out = kafkatest.Topic(t, addr, partitions)
 	ps := parcels(0, n, 500)
 	p.publish(t, ps[:n/4])

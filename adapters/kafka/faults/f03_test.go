@@ -24,7 +24,7 @@ func TestF3(t *testing.T) {
 	server := kafkatest.Own(t)
 	restarts := of(2, 10)
 	const partitions, keys, batch = 3, 100, 50
-	p := newPlace(t, server.Addr(), partitions)
+	p := newPlace(t, server.Addr(), partitions, seed)
 	sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{
 		Cluster: kafka.Cluster{Brokers: []string{server.Addr()}}, Group: p.Group,
 		SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond,

@@ -20,7 +20,7 @@ func TestF5(t *testing.T) {
 	addr := kafkatest.Shared(t).Addr()
 	changes, over := of(8, 50), of(10*time.Second, time.Minute)
 	const partitions, keys = 12, 240
-	p := newPlace(t, addr, partitions)
+	p := newPlace(t, addr, partitions, seed)
 	w := &watch{place: p, last: map[int32]time.Time{}}
 	members := []*joined{w.join(t)}
 	ctx, halt := context.WithCancel(t.Context())

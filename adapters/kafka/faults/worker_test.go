@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,11 +27,12 @@ const jobVariable = "LEAT_FAULTS_JOB"
 // A job is a consumer in a process of its own.
 type job struct {
 	Addr, Group, In string
-	Out             string // "": its effects are lines of the file
-	Effects         string // a file that every consumer appends to
-	Instance        string // a static member, and with Out exactly once
+	Out             string // a relay's, exactly once; "": its effects are deeds
+	Deeds           string // a file that every consumer appends to
+	Instance        string // a static member, which a relay has to be
 	Dead            string
 	Window          int
+	Seed            uint64 // of how long work takes
 }
 
 // workers are how many messages of a partition a consumer works on at once.
@@ -45,8 +48,50 @@ type parcel struct {
 	N   int    `json:"n"`
 }
 
-// work takes a while, so that there is something to interrupt.
-func work() { <-time.NewTimer(time.Millisecond).C }
+// A deed is what a consumer writes of a message, a line of JSON: that it has taken it, and that it is done with it.
+type deed struct {
+	parcel
+	By    int    `json:"by"`    // a process
+	Done  bool   `json:"done"`  // of a job without Out it is the effect
+	Again bool   `json:"again"` // it was told as redelivered
+	Ended string `json:"ended"` // why its context had ended by then; "": it had not
+}
+
+// takes is how long the work on a message takes: so long that whatever becomes of a consumer finds it at work.
+func takes(seed uint64, id string) time.Duration {
+	const least, most = 5 * time.Millisecond, 20 * time.Millisecond
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id))
+	return least + time.Duration(rand.New(rand.NewPCG(seed, h.Sum64())).Int64N(int64(most-least)))
+}
+
+// A diary is where a consumer writes its deeds.
+type diary struct {
+	*os.File
+	seed uint64
+}
+
+// work does what is to be done with a message. Its effect is the second line.
+func (f diary) work(m channel.Message[parcel]) error {
+	if err := f.note(m, false); err != nil {
+		return err
+	}
+	<-time.NewTimer(takes(f.seed, m.Body.ID)).C
+	return f.note(m, true)
+}
+
+func (f diary) note(m channel.Message[parcel], done bool) error {
+	d := deed{parcel: m.Body, By: os.Getpid(), Done: done, Again: m.Redelivered()}
+	if ctx := m.Context(); ctx.Err() != nil {
+		d.Ended = context.Cause(ctx).Error()
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n')) // at once: lines are whole, and in order, whoever else writes
+	return err
+}
 
 // process is the process: a flow until SIGTERM. It returns the exit code.
 func process(text string) int {
@@ -104,22 +149,17 @@ func (j job) run(ctx context.Context) error {
 func (j job) flow() (*flow.Flow, error) {
 	policy := flow.Policy{Attempts: 3, DeadLetter: channel.Topic[[]byte](j.Dead)}
 	in := channel.Topic[parcel](j.In)
-	if j.Out != "" {
-		return flow.New("relay", flow.Step("copy", in, translator.Map(func(p parcel) (parcel, error) {
-			work()
-			return p, nil
-		}, channel.Topic[parcel](j.Out))), policy, flow.ExactlyOnce(), flow.Group(j.Group), flow.Workers(workers))
-	}
-	file, err := os.OpenFile(j.Effects, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(j.Deeds, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return flow.New("effects", flow.Step("note", in, endpoint.DoMessage(func(m channel.Message[parcel]) error {
-		work()
-		p, ended := m.Body, m.Context().Err() != nil
-		_, err := fmt.Fprintf(file, "%s %s %d %t %t\n", p.ID, p.Key, p.N, m.Redelivered(), ended) // one write: whole lines, whoever else writes
-		return err
-	})), policy, flow.Group(j.Group), flow.Workers(workers))
+	f := diary{file, j.Seed}
+	if j.Out != "" {
+		return flow.New("relay", flow.Step("copy", in, translator.MapMessage(func(m channel.Message[parcel]) (parcel, error) {
+			return m.Body, f.work(m)
+		}, channel.Topic[parcel](j.Out))), policy, flow.ExactlyOnce(), flow.Group(j.Group), flow.Workers(workers))
+	}
+	return flow.New("effects", flow.Step("note", in, endpoint.DoMessage(f.work)), policy, flow.Group(j.Group), flow.Workers(workers))
 }
 
 // ready is what a process says when it works: from then on it stops when it is asked to.
