@@ -36,6 +36,9 @@ func settings(dir string, broker, controller int, own map[string]string) map[str
 		"share.coordinator.state.topic.replication.factor": "1",
 		"share.coordinator.state.topic.min.isr":            "1",
 
+		// What a process that was killed has left open is looked for every 10 s otherwise.
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+
 		// Who starts after SIGKILL waits for the session of before, then for every partition to be recovered.
 		// A session of a second is too short for a machine that is busy: the broker loses it, and every
 		// partition its leader, while nothing is wrong.

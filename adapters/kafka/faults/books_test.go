@@ -98,26 +98,6 @@ func messages(ps []parcel) []*message.Message {
 	return ms
 }
 
-// publish publishes parcels in batches, and what fails again until it does not.
-func (p *place) publish(t *testing.T, ps []parcel) {
-	t.Helper()
-	const many = 500
-	for len(ps) > 0 {
-		n := min(many, len(ps))
-		ms := messages(ps[:n])
-		for _, x := range ps[:n] {
-			p.ledger.Tried(x.ID, x.Key)
-		}
-		if err := p.pub.Publish(p.In, ms...); err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range ps[:n] {
-			p.ledger.Published(x.ID, x.Key)
-		}
-		ps = ps[n:]
-	}
-}
-
 // look reads what consumers have written so far.
 func (p *place) look(t *testing.T) history {
 	t.Helper()
@@ -290,21 +270,12 @@ func (p *place) uncommitted(t *testing.T) (n int64, ok bool) {
 	return n, true
 }
 
-// dead enters what is in the dead letter topic into the ledger.
+// deadLetters enters what is in the dead letter topic into the ledger.
 func (p *place) deadLetters(t *testing.T) {
 	t.Helper()
-	for _, m := range readAll(t, p.Addr, p.Dead) {
-		p.ledger.DeadLetter(m)
+	for r := range written(t, p.Addr, p.Dead, committed) {
+		p.ledger.DeadLetter(r.ID)
 	}
-}
-
-// readAll gives the ids of the committed messages of a topic, as they lie there, partition by partition.
-func readAll(t *testing.T, addr, topic string) (ids []string) {
-	t.Helper()
-	for r := range committed(t, addr, topic) {
-		ids = append(ids, r.ID)
-	}
-	return ids
 }
 
 func random(t *testing.T) (*rand.Rand, uint64) {

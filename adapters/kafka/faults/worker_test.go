@@ -114,7 +114,7 @@ func complain(err error) int {
 
 func (j job) run(ctx context.Context) error {
 	c := kafka.Cluster{Brokers: []string{j.Addr}}
-	pub, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: c, TransactionTimeout: 5 * time.Second})
+	pub, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: c, TransactionTimeout: 3 * time.Second})
 	if err != nil {
 		return err
 	}

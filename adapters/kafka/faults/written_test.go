@@ -10,11 +10,17 @@ import (
 	"github.com/leat-go/leat/adapters/kafka"
 )
 
-// committed yields the committed messages that are on a topic now, partition by partition in their order.
-func committed(t *testing.T, addr, topic string) iter.Seq[*adapters.Record] {
+// What a reader of a topic sees, as SubscriberConfig.ReadUncommitted.
+const (
+	committed = false
+	all       = true // what transactions have not committed, or aborted, too
+)
+
+// written yields the messages that are on a topic now, those of a partition in their order.
+func written(t *testing.T, addr, topic string, sees bool) iter.Seq[*adapters.Record] {
 	t.Helper()
 	return func(yield func(*adapters.Record) bool) {
-		sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{Cluster: kafka.Cluster{Brokers: []string{addr}}})
+		sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{Cluster: kafka.Cluster{Brokers: []string{addr}}, ReadUncommitted: sees})
 		if err != nil {
 			t.Fatal(err)
 		}
