@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,12 +15,13 @@ import (
 )
 
 // F5: members join and leave all the time. No partition rests for longer than 5 s, what is in flight is
-// finished before a partition goes to another member, and so nothing has its effect twice.
+// finished before a partition goes to another member, and so nothing has its effect twice. Breaks if a partition goes while
+// its owner works on something of it, or if what it has finished then is not committed.
 func TestF5(t *testing.T) {
 	rng, seed := random(t)
 	addr := kafkatest.Shared(t).Addr()
 	changes, over := of(8, 50), of(10*time.Second, time.Minute)
-	const partitions, keys = 12, 240
+	const partitions, keys, rate = 12, 240, 2400 // messages a second
 	p := newPlace(t, addr, partitions, seed)
 	w := &watch{place: p, last: map[int32]time.Time{}}
 	members := []*joined{w.join(t)}
@@ -27,12 +29,14 @@ func TestF5(t *testing.T) {
 	published, done := 0, make(chan struct{})
 	go func() {
 		defer close(done)
-		pace := time.NewTicker(100 * time.Millisecond)
+		begun := time.Now()
+		pace := time.NewTicker(20 * time.Millisecond) // the longest that work takes: something is in flight at any time
 		defer pace.Stop()
 		for ctx.Err() == nil {
-			p.insist(t, parcels(published, keys, keys))
-			published += keys
 			<-pace.C
+			due := int(time.Since(begun).Seconds()*rate) - published
+			p.insist(t, parcels(published, due, keys))
+			published += due
 		}
 	}()
 	until(t, 20*time.Second, "the first member works", func() bool { return w.count() > 0 })
@@ -57,37 +61,92 @@ func TestF5(t *testing.T) {
 	if worst := w.rest(); worst > 5*time.Second {
 		t.Errorf("a partition rested for %v", worst)
 	}
+	if w.inFlight == 0 || w.fenced >= w.inFlight {
+		t.Errorf("%d messages were in flight when their partitions were to go, and %d of them were given up", w.inFlight, w.fenced)
+	}
 	if left := p.left(t); left != 0 {
 		t.Errorf("%d messages are left", left)
 	}
 	p.ledger.Check(t, seed)
-	t.Logf("%d messages, %d joins and leaves; no partition rested for longer than %v. %s", published, changes, w.rest().Round(time.Millisecond), leattest.Replay(t, seed))
+	t.Logf("%d messages, %d joins and leaves with %d in flight; no partition rested for longer than %v. %s",
+		published, changes, w.inFlight, w.rest().Round(time.Millisecond), leattest.Replay(t, seed))
 }
+
+// window is that of a member.
+const window = 200
 
 // A watch sees what members do.
 type watch struct {
 	*place
-	mu      sync.Mutex
-	effects int
-	last    map[int32]time.Time // by partition
-	worst   time.Duration
+	mu       sync.Mutex
+	effects  int
+	last     map[int32]time.Time // by partition
+	worst    time.Duration
+	inFlight int // when a partition was to go
+	fenced   int // of them: it was lost before they were done
 }
 
 // partitioned is what the adapter's claims tell besides.
 type partitioned interface{ Partition() int32 }
 
-func (w *watch) effect(c adapters.Claim, run []*adapters.Record) {
+// own works on a partition, on its keys side by side, and returns when nothing of it is in flight any more.
+func (w *watch) own(c adapters.Claim) {
+	lanes := map[string]chan *adapters.Record{}
+	var all sync.WaitGroup
+	var under atomic.Int64
+	lane := func(rs <-chan *adapters.Record) {
+		for r := range rs {
+			<-time.NewTimer(takes(w.Seed, r.ID)).C
+			w.effect(c, r)
+			c.Finish([]*adapters.Record{r})
+			under.Add(-1)
+		}
+	}
+	for {
+		run, err := c.Next(make([]*adapters.Record, 0, 20))
+		for _, r := range run {
+			rs := lanes[r.Key]
+			if rs == nil {
+				rs = make(chan *adapters.Record, window)
+				lanes[r.Key] = rs
+				all.Go(func() { lane(rs) })
+			}
+			under.Add(1)
+			rs <- r
+		}
+		if err != nil {
+			break
+		}
+	}
+	w.goes(int(under.Load()))
+	for _, rs := range lanes {
+		close(rs)
+	}
+	all.Wait()
+}
+
+// goes notes what is in flight of a partition that is to go.
+func (w *watch) goes(inFlight int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.inFlight += inFlight
+}
+
+// effect is that of a message, unless its partition is lost: then it is left to the next owner.
+func (w *watch) effect(c adapters.Claim, r *adapters.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.Context().Err() != nil {
+		w.fenced++
+		return
+	}
 	n, now := c.(partitioned).Partition(), time.Now()
 	if last, ok := w.last[n]; ok {
 		w.worst = max(w.worst, now.Sub(last))
 	}
 	w.last[n] = now
-	w.effects += len(run)
-	for i := range run {
-		w.ledger.Effect(run[i].ID)
-	}
+	w.effects++
+	w.ledger.Effect(r.ID)
 }
 
 func (w *watch) count() int {
@@ -112,7 +171,7 @@ type joined struct {
 func (w *watch) join(t *testing.T) *joined {
 	t.Helper()
 	sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{
-		Cluster: kafka.Cluster{Brokers: []string{w.Addr}, ClientID: "member-" + strconv.Itoa(w.count())}, Group: w.Group, Window: 200,
+		Cluster: kafka.Cluster{Brokers: []string{w.Addr}, ClientID: "member-" + strconv.Itoa(w.count())}, Group: w.Group, Window: window,
 		SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
 	})
 	if err != nil {
@@ -121,18 +180,7 @@ func (w *watch) join(t *testing.T) *joined {
 	ctx, stop := context.WithCancel(t.Context())
 	m := &joined{stop, sub, make(chan error, 1)}
 	go func() {
-		m.done <- sub.Claim(ctx, []string{w.In}, func(c adapters.Claim) {
-			for {
-				run, err := c.Next(make([]*adapters.Record, 0, 20))
-				if len(run) > 0 && c.Context().Err() == nil {
-					w.effect(c, run)
-					c.Finish(run)
-				}
-				if err != nil {
-					return
-				}
-			}
-		})
+		m.done <- sub.Claim(ctx, []string{w.In}, w.own)
 	}()
 	return m
 }
