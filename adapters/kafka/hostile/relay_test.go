@@ -29,12 +29,15 @@ type relay struct {
 	stop          func()
 }
 
+// heartbeat is the interval at which a relay is heard by its group, and so the longest in which it asks nothing.
+const heartbeat = 300 * time.Millisecond
+
 // newRelay starts one that reaches the broker as the cluster says.
 func newRelay(t *testing.T, addr string, c kafka.Cluster) *relay {
 	t.Helper()
 	r := &relay{t: t, addr: addr, in: kafkatest.Topic(t, addr, 4), out: kafkatest.Topic(t, addr, 4), dead: kafkatest.Topic(t, addr, 1)}
 	r.pub = publisher(t, kafka.PublisherConfig{Cluster: c, SendTimeout: time.Minute})
-	sub := subscriber(t, kafka.SubscriberConfig{Cluster: c, HeartbeatInterval: 300 * time.Millisecond})
+	sub := subscriber(t, kafka.SubscriberConfig{Cluster: c, HeartbeatInterval: heartbeat})
 	seen := &idempotency.Memory{}
 	f := newFlow(t, "relay",
 		flow.Step("copy", channel.Topic[string](r.in), translator.Map(func(s string) (string, error) { return s, nil }, channel.Topic[string](r.out))),
