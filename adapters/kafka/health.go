@@ -75,9 +75,14 @@ func (h *health) overIn(d time.Duration) {
 // over notes that trouble is over.
 func (h *health) over() {
 	h.mu.Lock()
-	was := !time.Now().Before(h.due) && h.bad.Swap(false) // else there was more of it just now
-	if was {
-		clear(h.failing)
+	was := false
+	switch left := time.Until(h.due); {
+	case left > 0 && h.bad.Load(): // there was more of it just now, or the timer was set a moment before due was
+		h.timer.Reset(left)
+	case left <= 0:
+		if was = h.bad.Swap(false); was {
+			clear(h.failing)
+		}
 	}
 	h.mu.Unlock()
 	if was {

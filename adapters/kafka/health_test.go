@@ -112,6 +112,22 @@ func TestSilentTroubleIsOver(t *testing.T) {
 	})
 }
 
+// The timer fires a moment before its time. Breaks if nobody says then that the trouble is over, and nothing of the next one.
+func TestTimerOfTroubleIsEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := troubled()
+		defer h.end()
+		h.trouble(part{}, errTrouble)
+		h.timer.Stop()
+		h.over()
+		time.Sleep(h.grace) // virtual
+		synctest.Wait()
+		if !strings.Contains(log.String(), "reads again") {
+			t.Errorf("after %v:\n%s", h.grace, log)
+		}
+	})
+}
+
 // An answer that does not come is trouble as soon as ReadTimeout is over, whatever the client does then, and whoever it is
 // for; before a reader has begun, that is for the caller alone. Breaks if only the client's errors are.
 func TestNoAnswerIsTrouble(t *testing.T) {
