@@ -2,8 +2,6 @@ package flow
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,14 +11,14 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/letter"
 	"github.com/leat-go/leat/tracing"
 )
 
 // The headers that a dead letter has beside those of the message it is a copy of.
 const (
-	deadPrefix = "leat-dead-"
+	deadPrefix = letter.Prefix
 
 	DeadFlow     = deadPrefix + "flow"
 	DeadStep     = deadPrefix + "step"  // where it failed
@@ -32,17 +30,13 @@ const (
 	DeadLast     = deadPrefix + "last"   // time of the last failure
 	DeadTopic    = deadPrefix + "topic"  // physical, where it came from
 	DeadOrigin   = deadPrefix + "origin" // as the adapter names it: topic/partition/offset, entry id
-	DeadStack    = deadPrefix + "stack"  // of a panic, at most 4 KiB
+	DeadStack    = letter.Stack          // of a panic, at most 4 KiB
 	DeadDirect   = deadPrefix + "direct" // "true": DeadTopic is a hop in the process, see Handle.PutBack
-	DeadSize     = deadPrefix + "size"   // bytes of the payload: this is a notice, no copy, and may lack some of them, and headers
-	DeadSHA256   = deadPrefix + "sha256" // of the whole payload, with DeadSize
+	DeadSize     = letter.Size           // bytes of the payload: this is a notice, no copy, and may lack some of them, and headers
+	DeadSHA256   = letter.SHA256         // of the whole payload, with DeadSize
 )
 
-const (
-	deadNotice = 4 << 10 // bytes of a payload beyond the limits that its dead letter keeps
-	deadStack  = 4 << 10
-	deadLine   = 256 // bytes of a header that the least notice keeps
-)
+const deadStack = 4 << 10
 
 // buryResult is a block's own Dead: the entries, or the message itself.
 func (w *work) buryResult(e *channel.Envelope, in *inlet, r *channel.Result) error {
@@ -91,53 +85,10 @@ func (w *work) bury(in *inlet, x *channel.Entry, cause error) {
 	}
 	switch {
 	case err != nil:
-		shrink(o)
+		letter.Shrink(o)
 	case w.bare:
-		mark(o)
+		letter.Mark(o)
 	}
-}
-
-// mark makes a dead letter a notice: it says how long the payload was, and its sum.
-func mark(o *adapters.Outgoing) {
-	if o.Headers.Get(DeadSize) != "" {
-		return
-	}
-	o.Headers = append(o.Headers, channel.Field{Name: DeadSize, Value: strconv.Itoa(len(o.Payload))},
-		channel.Field{Name: DeadSHA256, Value: sumOf(o.Payload)})
-	if o.Payload == nil { // nobody may take it for a tombstone
-		o.Payload = []byte{}
-	}
-}
-
-// shrink makes a dead letter a notice that has the first bytes, the headers about the failure, and the key, unless it is
-// longer than that. One that is so short, and is refused even so, becomes the least: no bytes, no key, the sum of a long id,
-// and the first bytes of each header.
-func shrink(o *adapters.Outgoing) {
-	least := o.Headers.Get(DeadSize) != "" && len(o.Payload) <= deadNotice
-	mark(o)
-	o.Headers = slices.DeleteFunc(slices.Clone(o.Headers), func(f channel.Field) bool {
-		return !strings.HasPrefix(f.Name, deadPrefix) || least && f.Name == DeadStack
-	})
-	if !least {
-		o.Payload = o.Payload[:min(len(o.Payload), deadNotice)]
-		if len(o.Key) > deadNotice {
-			o.Key = ""
-		}
-		return
-	}
-	o.Payload, o.Key = []byte{}, ""
-	if len(o.ID) > 2*sha256.Size {
-		o.ID = sumOf([]byte(o.ID))
-	}
-	for i := range o.Headers {
-		v := &o.Headers[i].Value
-		*v = strings.ToValidUTF8((*v)[:min(len(*v), deadLine)], "")
-	}
-}
-
-func sumOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }
 
 // deadScopeAt is where deadHeaders has DeadScope.

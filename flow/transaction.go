@@ -8,6 +8,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/letter"
 	"github.com/leat-go/leat/tracing"
 )
 
@@ -344,7 +345,7 @@ func (w *work) refused() next {
 		case !w.refuses(o):
 		case isLetter(o) && channel.IsPermanent(o.Err): // the publisher takes less than the flow
 			letters = errors.Join(letters, o.Err)
-			shrink(o)
+			letter.Shrink(o)
 		default:
 			permanent = errors.Join(permanent, o.Err)
 		}

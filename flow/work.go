@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/letter"
 	"github.com/leat-go/leat/tracing"
 )
 
@@ -173,7 +174,7 @@ func (w *work) published() next {
 			w.spare = append(w.spare, o)
 			continue
 		case isLetter(o) && channel.IsPermanent(o.Err): // a dead letter, and the publisher takes less than the flow
-			shrink(o)
+			letter.Shrink(o)
 		case channel.IsPermanent(o.Err), o.NoWait && errors.Is(o.Err, adapters.ErrFull):
 			permanent = errors.Join(permanent, o.Err)
 		}

@@ -56,14 +56,8 @@ func TestPublishedWithinLimitsIsRead(t *testing.T) {
 			t.Fatalf("%d are within limits and %d are not: that shows nothing", len(want), refused)
 		}
 		s := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr), Group: topic, Limits: limits, MaxAttempts: 1, DeadLetter: dead})
-		messages, err := s.Subscribe(t.Context(), topic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		letters, err := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr)}).Subscribe(t.Context(), dead)
-		if err != nil {
-			t.Fatal(err)
-		}
+		messages := stream(t, s, topic)
+		letters := stream(t, subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr)}), dead)
 		for n := len(want); n > 0; n-- {
 			select {
 			case m := <-messages:
@@ -79,6 +73,16 @@ func TestPublishedWithinLimitsIsRead(t *testing.T) {
 			}
 		}
 	}
+}
+
+// stream subscribes.
+func stream(t *testing.T, s *kafka.Subscriber, topic string) <-chan *message.Message {
+	t.Helper()
+	messages, err := s.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return messages
 }
 
 // publishEither publishes by Publish, or by Send under a key.
@@ -113,14 +117,8 @@ func TestNarrowLimitsHaveDeadLetters(t *testing.T) {
 		Cluster: cluster(addr), Group: topic, Limits: channel.Limits{Body: 1000, Headers: 2, Header: 200, HeaderBytes: 400},
 		MaxAttempts: 1, DeadLetter: dead,
 	})
-	messages, err := s.Subscribe(t.Context(), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	letters, err := subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr)}).Subscribe(t.Context(), dead)
-	if err != nil {
-		t.Fatal(err)
-	}
+	messages := stream(t, s, topic)
+	letters := stream(t, subscriber(t, kafka.SubscriberConfig{Cluster: cluster(addr)}), dead)
 	got := map[string]*message.Message{}
 	for len(got) < 2 {
 		select {

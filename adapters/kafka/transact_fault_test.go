@@ -141,17 +141,7 @@ func TestTooLargeAfterADoubtInATransaction(t *testing.T) {
 	fake := kafkatest.Fake(t)
 	topic := kafkatest.Topic(t, kafkatest.Addr(fake), 1)
 	p := transactional(t, kafkatest.Addr(fake), 0)
-	doubt := true
-	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
-		switch {
-		case doubt:
-			doubt = false
-			return kerr.NotLeaderForPartition, nil
-		case x.records.NumRecords > 1:
-			return kerr.MessageTooLarge, nil
-		}
-		return nil, nil
-	})
+	smaller(t, fake, 1)
 	outs := some(topic)
 	for _, o := range outs {
 		o.Key = "key" // one batch

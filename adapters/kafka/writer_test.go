@@ -328,21 +328,27 @@ func TestRefusedAfterADoubt(t *testing.T) {
 	}
 }
 
-// A batch may have been written, and then the broker takes smaller ones only. None of its messages is too large: nobody knows
-// of them, and published again they are written. Breaks if they are refused for good, as if each were too large.
-func TestTooLargeAfterADoubt(t *testing.T) {
-	fake, p, topic := writing(t, 1, nil)
+// smaller has the first batch refused as one that may have been written, and then those of more records than most for their size.
+func smaller(t *testing.T, fake *kfake.Cluster, most int32) {
+	t.Helper()
 	doubt := true
 	intercept(t, fake, func(x produced) (*kerr.Error, []int32) {
 		switch {
 		case doubt:
 			doubt = false
 			return kerr.NotLeaderForPartition, nil
-		case x.records.NumRecords > 4:
+		case x.records.NumRecords > most:
 			return kerr.MessageTooLarge, nil
 		}
 		return nil, nil
 	})
+}
+
+// A batch may have been written, and then the broker takes smaller ones only. None of its messages is too large: nobody knows
+// of them, and published again they are written. Breaks if they are refused for good, as if each were too large.
+func TestTooLargeAfterADoubt(t *testing.T) {
+	fake, p, topic := writing(t, 1, nil)
+	smaller(t, fake, 4)
 	ms := numbered(0, 10)
 	failed := failures(t, p.Publish(topic, ms...))
 	if len(failed) != len(ms) {

@@ -10,6 +10,7 @@ import (
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
 	"github.com/leat-go/leat/internal/lazy"
+	"github.com/leat-go/leat/internal/letter"
 )
 
 // bury publishes the record's dead letter, again and again until that succeeds. It gives false when all
@@ -31,7 +32,7 @@ func (w *worker) bury(f failure) bool {
 				told(w.claim, w.rec)
 			}
 			return true
-		case errors.Is(err, channel.ErrTooLarge) && shrink(o): // the publisher's limits are narrower than ours
+		case errors.Is(err, channel.ErrTooLarge) && letter.Shrink(o): // the publisher's limits are narrower than ours
 			continue
 		}
 		w.unpublished.warn(w.Log, "dead letter cannot be published: nothing is acknowledged, it is tried again",

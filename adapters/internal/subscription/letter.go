@@ -1,23 +1,21 @@
 package subscription
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
+	"github.com/leat-go/leat/internal/letter"
 )
 
 // The headers that a dead letter has beside those of the message it is a copy of: those of package flow
 // that make sense without one.
 const (
-	deadPrefix   = "leat-dead-"
+	deadPrefix   = letter.Prefix
 	deadError    = deadPrefix + "error"
 	deadClass    = deadPrefix + "class"
 	deadAttempts = deadPrefix + "attempts"
@@ -25,17 +23,12 @@ const (
 	deadLast     = deadPrefix + "last"
 	deadTopic    = deadPrefix + "topic"
 	deadOrigin   = deadPrefix + "origin"
-	deadSize     = deadPrefix + "size"
-	deadSHA256   = deadPrefix + "sha256"
 
 	transient = "transient"
 	permanent = "permanent"
 )
 
-const (
-	noticeBytes = 4 << 10 // of a payload beyond the limits that its dead letter keeps
-	longest     = 4 << 10 // bytes of an id, a key or an origin that are kept as they are
-)
+const longest = 4 << 10 // bytes of a key or an origin that are kept as they are
 
 // errNacked is the reason of most dead letters: a plain subscriber gives none.
 var errNacked = errors.New("nacked")
@@ -93,52 +86,12 @@ func (d *delivery) letter(r *adapters.Record, f *failure) *adapters.Outgoing {
 		o.Headers = append(o.Headers, channel.Field{Name: deadOrigin, Value: origin[:min(len(origin), longest)]})
 	}
 	switch {
-	case max(len(r.ID), len(r.Key)) > longest || d.Limits.CheckFields(o.Payload, o.Headers) != nil:
-		shrink(o)
+	case len(r.Key) > longest || d.Limits.CheckFields(o.Payload, o.Headers) != nil:
+		letter.Shrink(o)
 	case r.Err != nil: // what could not be read of it is missing
-		mark(o)
+		letter.Mark(o)
 	}
 	return o
-}
-
-// mark makes a dead letter a notice: it says how long the payload was, and its sum.
-func mark(o *adapters.Outgoing) {
-	if o.Headers.Get(deadSize) != "" {
-		return
-	}
-	o.Headers = append(o.Headers,
-		channel.Field{Name: deadSize, Value: decimal(len(o.Payload))},
-		channel.Field{Name: deadSHA256, Value: sum(o.Payload)})
-	if o.Payload == nil { // nobody may take it for a tombstone
-		o.Payload = []byte{}
-	}
-}
-
-// shrink makes a dead letter a notice that has the first bytes and the headers about the failure. One that is so short, and is
-// refused even so, loses its bytes, too. It reports whether anything became shorter.
-func shrink(o *adapters.Outgoing) bool {
-	short := o.Headers.Get(deadSize) != "" && len(o.Payload) <= noticeBytes
-	if short && len(o.Payload) == 0 {
-		return false
-	}
-	mark(o)
-	o.Headers = slices.DeleteFunc(slices.Clone(o.Headers), func(f channel.Field) bool { return !strings.HasPrefix(f.Name, deadPrefix) })
-	o.Payload = o.Payload[:min(len(o.Payload), noticeBytes)]
-	if short {
-		o.Payload = []byte{}
-	}
-	if len(o.ID) > longest {
-		o.ID = sum([]byte(o.ID))
-	}
-	if len(o.Key) > longest { // a shorter one would be another's
-		o.Key = ""
-	}
-	return true
-}
-
-func sum(b []byte) string {
-	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:])
 }
 
 func decimal(n int) string { return strconv.Itoa(n) }

@@ -149,7 +149,7 @@ func TestNotice(t *testing.T) {
 		{"payload", func(r *adapters.Record) { r.Payload = []byte(long) }, "a.1", "a", "10000", long},
 		{"header", func(r *adapters.Record) { r.Headers = channel.Fields{{Name: "x", Value: long}} }, "a.1", "a", "11", "body of a.1"},
 		{"key", func(r *adapters.Record) { r.Key = long }, "a.1", "", "11", "body of a.1"},
-		{"id", func(r *adapters.Record) { r.ID, r.Key = long, "" }, digest(long), "", "11", "body of a.1"},
+		{"id", func(r *adapters.Record) { r.ID, r.Key = long, "" }, long, "", "11", "body of a.1"},
 		{"tombstone", func(r *adapters.Record) { r.Payload, r.Headers = nil, channel.Fields{{Name: "x", Value: long}} }, "a.1", "a", "0", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -341,7 +341,7 @@ func TestParked(t *testing.T) {
 func TestDeadHeaders(t *testing.T) {
 	for got, want := range map[string]string{
 		deadError: flow.DeadError, deadClass: flow.DeadClass, deadAttempts: flow.DeadAttempts, deadFirst: flow.DeadFirst,
-		deadLast: flow.DeadLast, deadTopic: flow.DeadTopic, deadOrigin: flow.DeadOrigin, deadSize: flow.DeadSize, deadSHA256: flow.DeadSHA256,
+		deadLast: flow.DeadLast, deadTopic: flow.DeadTopic, deadOrigin: flow.DeadOrigin,
 	} {
 		if got != want {
 			t.Errorf("%s is %s in package flow", got, want)

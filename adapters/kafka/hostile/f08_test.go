@@ -13,7 +13,7 @@ func TestHalfOpen(t *testing.T) {
 	const readTimeout = time.Second
 	// What was sent just before is answered still, and a heartbeat later there is a request that is not. The rest is for a
 	// machine that is busy.
-	const soon = readTimeout + heartbeat + 300*time.Millisecond
+	const soon = readTimeout + heartbeat + time.Second
 	for name, streams := range map[string][]string{"both ways": {"upstream", "downstream"}, "answers": {"downstream"}, "requests": {"upstream"}} {
 		t.Run(name, func(t *testing.T) {
 			_, seed := random(t)
