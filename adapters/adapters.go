@@ -141,6 +141,10 @@ var ErrFenced = errors.New("publisher was replaced by another of the same identi
 // A Transactor is a BatchPublisher that publishes and acknowledges in one transaction. Its claims come
 // from a Subscriber of the same broker.
 type Transactor interface {
+	// Recover has the broker end what an earlier Transactor of the same identity left under way, as one whose process was
+	// killed does: until that is ended, nobody can go on where it was. It is called before anything is read of the
+	// subscribers whose claims Transact finishes, and returns once it is done. An error says why no transaction can be begun.
+	Recover(ctx context.Context, subs []message.Subscriber) error
 	// Transact publishes outs, finishes what was worked on to get them, and returns when both are done
 	// or neither is: with an error no reader of committed messages will see any of outs, and nothing is
 	// finished. Then it may be called again with the same, unless the error is ErrLost or ErrFenced. The

@@ -41,6 +41,11 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 	if err := f.ensure(ctx, pub, sub); err != nil {
 		return nil, err
 	}
+	if f.exactlyOnce {
+		if err := f.prepare(ctx, to, subs); err != nil {
+			return nil, err
+		}
+	}
 	h := f.handle(ctx, pub, sub)
 	h.follows(every)
 	if err := f.initialize(subs); err != nil {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -29,9 +30,10 @@ import (
 //
 // New refuses what no transaction covers, by name: blocks and interceptors that are not channel.Pure,
 // clocks, sources, inlets for every instance, best-effort outlets. A Result that streams is an error, as
-// it is everywhere. Start refuses a publisher that is no adapters.Transactor and a subscriber that hands
-// over no adapters.Claims, or whose settings rule transactions out (adapters.Transactable). AddTo, Handler and HandlerFunc always refuse: a router acknowledges each message
-// by itself.
+// it is everywhere. Start ends what a killed run of the same identity has left under way, and refuses a publisher
+// that is no adapters.Transactor and a subscriber that hands over no adapters.Claims, or whose settings rule
+// transactions out (adapters.Transactable). AddTo, Handler and HandlerFunc always refuse: a router acknowledges
+// each message by itself.
 func ExactlyOnce() Part {
 	return partFunc(func(d *draft, s *step) {
 		if s != nil {
@@ -104,4 +106,16 @@ func (f *Flow) transactor(pub message.Publisher, subs []*subscription) (adapters
 		}
 	}
 	return to, errors.Join(errs...)
+}
+
+// prepare ends what a run that was killed has left of a transaction: until then nobody gets what it had claimed.
+func (f *Flow) prepare(ctx context.Context, to adapters.Transactor, subs []*subscription) error {
+	all := make([]message.Subscriber, 0, len(subs))
+	for _, s := range subs {
+		all = append(all, s.sub)
+	}
+	if err := guard(func() error { return to.Recover(ctx, all) }); err != nil {
+		return f.errorf("preparing transactions: %w", err)
+	}
+	return nil
 }

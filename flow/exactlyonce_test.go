@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,17 @@ type (
 func (d decorated) Unwrap() message.Publisher     { return d.Publisher }
 func (d decoratedSub) Unwrap() message.Subscriber { return d.Subscriber }
 
+// eager notes that it was asked to read.
+type eager struct {
+	message.Subscriber
+	claimed atomic.Bool
+}
+
+func (e *eager) Claim(context.Context, []string, func(adapters.Claim)) error {
+	e.claimed.Store(true)
+	return nil
+}
+
 // plainPub is a publisher that can no more than Watermill asks.
 type plainPub struct{ message.Publisher }
 
@@ -149,6 +161,21 @@ func TestExactlyOnceIsRefusedWhereItCannotBe(t *testing.T) {
 	}
 	if _, err := flow.HandlerFunc("h", translator.Map(stick, stickers), flow.ExactlyOnce()); err == nil || !strings.Contains(err.Error(), "use Run or Start") {
 		t.Errorf("HandlerFunc gives %v", err)
+	}
+}
+
+// Where no transaction can be begun the flow does not start, and has read nothing.
+func TestExactlyOnceDoesNotStartWithoutTransactions(t *testing.T) {
+	b := &memory.Broker{}
+	defer b.Close()
+	reason := errors.New("the coordinator is gone")
+	sub := &eager{Subscriber: b.Subscriber("f")}
+	_, err := transactional(t).Start(t.Context(), &bank{Publisher: b.Publisher(), closed: reason}, sub)
+	if !errors.Is(err, reason) || !strings.Contains(err.Error(), "flow f") || !strings.Contains(err.Error(), "preparing transactions") {
+		t.Errorf("Start gives %v", err)
+	}
+	if sub.claimed.Load() {
+		t.Error("it began to read")
 	}
 }
 

@@ -27,15 +27,18 @@ import (
 type bank struct {
 	*memory.Publisher
 
-	mu    sync.Mutex
-	fail  func(call int, finished []adapters.Finished, outs []*adapters.Outgoing) error // nil: nothing fails
-	took  time.Duration                                                                 // of a commit
-	calls int
-	log   []booking
+	mu     sync.Mutex
+	fail   func(call int, finished []adapters.Finished, outs []*adapters.Outgoing) error // nil: nothing fails
+	took   time.Duration                                                                 // of a commit
+	calls  int
+	closed error // why there are no transactions
+	log    []booking
 }
 
 // A booking is one transaction: ids.
 type booking struct{ finished, outs []string }
+
+func (b *bank) Recover(context.Context, []message.Subscriber) error { return b.closed }
 
 func (b *bank) Transact(ctx context.Context, finished []adapters.Finished, outs []*adapters.Outgoing) error {
 	b.mu.Lock()

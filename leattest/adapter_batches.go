@@ -217,6 +217,9 @@ func (x *adapterTest) transactor() adapters.Transactor {
 	if !ok {
 		x.Fatal("one Publisher is a Transactor, and another is not")
 	}
+	if err := t.Recover(x.Context(), nil); err != nil {
+		x.Fatalf("a Transactor that has left nothing to recover from: %v", err)
+	}
 	return t
 }
 

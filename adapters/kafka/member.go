@@ -30,8 +30,7 @@ type member struct {
 
 	lifeline *lifeline // of both clients
 
-	process string // the Subscriber's Instance, of which conf's is made
-	free    func() // gives that to others of this process
+	free func() // gives the Instance to others of this process
 
 	ctx  context.Context //nolint:containedctx // The parent of claims' contexts.
 	kick chan struct{}   // holds a token: commit now

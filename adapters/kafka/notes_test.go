@@ -353,7 +353,7 @@ func TestTransactBehindAGap(t *testing.T) {
 	c.publish(ids("m", 8)...)
 	out := kafkatest.Topic(t, c.addr, 1)
 	transact := func(x adapters.Claim, r *adapters.Record) {
-		p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{c.addr}}})
+		p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{c.addr}}, TransactionalID: c.topic})
 		if err != nil {
 			t.Error(err)
 			return

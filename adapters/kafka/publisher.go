@@ -52,7 +52,7 @@ func NewPublisher(c PublisherConfig) (*Publisher, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	p := &Publisher{conf: c, through: make(chan struct{})}
+	p := &Publisher{conf: c, through: make(chan struct{}), tx: transactions{id: c.TransactionalID}}
 	p.writer = newWriter(&p.conf, p.settle)
 	return p, nil
 }

@@ -272,7 +272,7 @@ func (s *Subscriber) member(ctx context.Context, topics []string) (*member, erro
 		free()
 		return nil, err
 	}
-	m.process, m.free = s.conf.Instance, free
+	m.free = free
 	if err := m.ensure(ctx, s.withLetter(topics)); err != nil {
 		m.discard()
 		return nil, err

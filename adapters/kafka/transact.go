@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
 	"github.com/leat-go/leat/channel"
@@ -19,7 +20,7 @@ var _ adapters.Transactor = (*Publisher)(nil)
 // transactions are what a publisher has for transactions: a writer beside that for everything else.
 type transactions struct {
 	one    sync.Mutex // one transaction at a time
-	id     string
+	id     string     // "": it has none yet
 	fenced error
 	closed bool
 
@@ -47,6 +48,36 @@ func (s *sends) settle(xs []*pending) {
 	}
 }
 
+// Recover is documented at adapters.Transactor. A publisher without a TransactionalID has one of the first subscriber
+// that has an Instance, from then on. It gives up after TransactionTimeout.
+func (p *Publisher) Recover(ctx context.Context, subs []message.Subscriber) error {
+	t := &p.tx
+	t.one.Lock()
+	defer t.one.Unlock()
+	if err := t.usable(); err != nil {
+		return err
+	}
+	if t.id == "" {
+		t.id = transactionalID(subs)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.conf.TransactionTimeout)
+	defer cancel()
+	if err := t.ready(ctx, p); err != nil {
+		return fmt.Errorf("ending what an earlier publisher has left of a transaction: %w", err)
+	}
+	return nil
+}
+
+// transactionalID makes one of a group and an instance, for they are the same after a restart.
+func transactionalID(subs []message.Subscriber) string {
+	for _, sub := range subs {
+		if s, ok := adapters.As[*Subscriber](sub); ok && s.conf.Instance != "" {
+			return s.conf.Group + "-" + s.conf.Instance
+		}
+	}
+	return ""
+}
+
 // Transact is documented at adapters.Transactor: the consumer group's offsets are part of the transaction, and
 // the group's coordinator refuses those of a member that has lost its partitions (KIP-447). An error that is
 // neither adapters.ErrLost nor adapters.ErrFenced means that the transaction was aborted. It returns only when it
@@ -55,11 +86,8 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	t := &p.tx
 	t.one.Lock()
 	defer t.one.Unlock()
-	switch {
-	case t.closed:
-		return fmt.Errorf("beginning a transaction: %w: this publisher was closed", adapters.ErrClosed)
-	case t.fenced != nil:
-		return t.fenced
+	if err := t.usable(); err != nil {
+		return err
 	}
 	n, refused := p.measure(outs)
 	if refused != nil {
@@ -69,9 +97,10 @@ func (p *Publisher) Transact(ctx context.Context, finished []adapters.Finished, 
 	if err != nil {
 		return err
 	}
-	if err := t.ready(ctx, p, stakes); err != nil {
+	if err := t.ready(ctx, p); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
+	t.writer.transaction.begin()
 	// The broker aborts what takes longer.
 	bounded, cancel := context.WithTimeout(ctx, p.conf.TransactionTimeout)
 	defer cancel()
@@ -184,26 +213,30 @@ func (x *stake) settle() {
 	}
 }
 
-// ready makes the writer if there is none.
-func (t *transactions) ready(ctx context.Context, p *Publisher, stakes []*stake) error {
-	t.since = time.Now().Round(0)
-	if t.writer == nil {
-		if err := t.connect(ctx, p, stakes); err != nil {
-			return t.fence(p, err)
-		}
+// usable gives an error if there can be no transaction any more.
+func (t *transactions) usable() error {
+	if t.closed {
+		return fmt.Errorf("beginning a transaction: %w: this publisher was closed", adapters.ErrClosed)
 	}
-	t.writer.transaction.begin()
+	return t.fenced
+}
+
+// ready makes the writer if there is none.
+func (t *transactions) ready(ctx context.Context, p *Publisher) error {
+	t.since = time.Now().Round(0)
+	if t.writer != nil {
+		return nil
+	}
+	if err := t.connect(ctx, p); err != nil {
+		return t.fence(p, err)
+	}
 	return nil
 }
 
 // connect makes a writer. It ends the transaction that an earlier one of the same name has left.
-func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stake) error {
+func (t *transactions) connect(ctx context.Context, p *Publisher) error {
 	if t.id == "" {
-		id, err := p.transactionalID(stakes)
-		if err != nil {
-			return err
-		}
-		t.id = id
+		return errNameless
 	}
 	s := &sends{}
 	w := newWriter(&p.conf, s.settle)
@@ -221,22 +254,8 @@ func (t *transactions) connect(ctx context.Context, p *Publisher, stakes []*stak
 	return nil
 }
 
-func (p *Publisher) transactionalID(stakes []*stake) (string, error) {
-	if p.conf.TransactionalID != "" {
-		return p.conf.TransactionalID, nil
-	}
-	for _, x := range stakes {
-		if m := x.member; m.process != "" {
-			return m.conf.Group + "-" + m.process, nil
-		}
-	}
-	err := wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
-		"or give the SubscriberConfig an Instance, and it is made of group and instance, once something was read")
-	if len(stakes) == 0 { // nothing was read yet
-		return "", err
-	}
-	return "", channel.Permanent(err)
-}
+var errNameless = wrong("TransactionalID is empty: give one that is the same after a restart and another in every other process; " +
+	"or give the SubscriberConfig an Instance, and it is made of group and instance")
 
 // errUnanswered is why a transaction is aborted, and its writer thrown away.
 var errUnanswered = errors.New("messages were not acknowledged in time")
@@ -386,7 +405,7 @@ func allLost(stakes []*stake) bool {
 // ours the answer is right, and without one the new owners begin where the transaction began, if it was aborted.
 func (t *transactions) look(ctx context.Context, p *Publisher, stakes []*stake) (bool, error) {
 	if t.writer == nil {
-		if err := t.connect(ctx, p, stakes); err != nil {
+		if err := t.connect(ctx, p); err != nil {
 			return false, t.fence(p, err)
 		}
 	}

@@ -225,20 +225,6 @@ func TestForbiddenTopicInATransaction(t *testing.T) {
 	}
 }
 
-// A transaction before anything was read, without a TransactionalID, may succeed later: the name is made of the group and the
-// instance of what is read then. Breaks if it says that it never will, which ends the flow.
-func TestTransactBeforeAnythingIsRead(t *testing.T) {
-	addr := kafkatest.Addr(kafkatest.Fake(t))
-	p, err := NewPublisher(PublisherConfig{Cluster: Cluster{Brokers: []string{addr}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close() }()
-	if err := p.Transact(t.Context(), nil, some("topic")); !errors.Is(err, ErrConfig) || channel.IsPermanent(err) {
-		t.Errorf("a transaction without a name, and nothing was read: %v", err)
-	}
-}
-
 // A transaction of what comes from no claim is committed, and the answer is lost. Nobody can find out which it was, and it
 // says so. Breaks if it is said to have been aborted: then it is done again.
 func TestLostAnswerWithoutAClaim(t *testing.T) {

@@ -7,10 +7,15 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/adapters"
 )
 
 var errForeign = errors.New("claim is not of this memory broker")
+
+// Recover does nothing: what a publisher had under way has ended with the process.
+func (*Publisher) Recover(context.Context, []message.Subscriber) error { return nil }
 
 // Transact stores all of outs and finishes all records, or does nothing. Whoever reads sees both or
 // neither. While a topic of outs is full it waits, until ctx ends or a claim is lost; an out that says NoWait fails instead,

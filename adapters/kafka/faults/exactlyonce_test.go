@@ -65,6 +65,9 @@ func TestExactlyOnce(t *testing.T) {
 		}
 		victim.kill()
 		start(i)
+		if find { // what it has left is ended by its name, long before it times out
+			until(t, transactionTimeout/2, "it is back", func() bool { return p.look(t).takenBy(group[i]) > 0 })
+		}
 	}
 	until(t, 5*time.Minute, "there has been load enough", func() bool { return int(published.Load()) >= n })
 	halt()

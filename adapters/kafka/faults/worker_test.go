@@ -41,6 +41,9 @@ const workers = 16
 // sessionTimeout is short, so that tests are.
 const sessionTimeout = 2 * time.Second
 
+// transactionTimeout is long, so that no test passes because a transaction has timed out.
+const transactionTimeout = time.Minute
+
 // A parcel is what is published: the n-th of its key.
 type parcel struct {
 	ID  string `json:"id"`
@@ -114,7 +117,7 @@ func complain(err error) int {
 
 func (j job) run(ctx context.Context) error {
 	c := kafka.Cluster{Brokers: []string{j.Addr}}
-	pub, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: c, TransactionTimeout: 3 * time.Second})
+	pub, err := kafka.NewPublisher(kafka.PublisherConfig{Cluster: c, TransactionTimeout: transactionTimeout})
 	if err != nil {
 		return err
 	}
