@@ -37,6 +37,7 @@ type Handle struct {
 
 	inside  atomic.Int64 // feeds, sources and a router's handlers under way
 	paused  atomic.Int64 // steps
+	back    atomic.Int64 // messages that were given back
 	closing atomic.Bool
 	empty   chan struct{} // closed when nothing is inside any more
 	emptied sync.Once
@@ -162,13 +163,15 @@ func (h *Handle) Stop() {
 
 // Drain ends the flow in good order: it takes nothing more, waits for what is in flight, retries
 // included, fires the clocks that say AtEnd until nothing waits there, and stops. If ctx ends first,
-// what is left is given back and the error says so. Over direct hops everything taken is then through;
+// what is left is given back and the error says so. What a subscription did not wait for meanwhile, because its own time for
+// letting go was over (DrainTimeout) or a partition went to another member, is an ErrGivenBack. Over direct hops everything taken is then through;
 // what is on a broker's topic, between two steps too, stays there for the next run, and a memory
 // broker's topics end with the process.
 func (h *Handle) Drain(ctx context.Context) error {
 	h.mu.Lock()
 	h.patient = true
 	h.mu.Unlock()
+	before := h.back.Load()
 	h.shut()
 	h.cut(channel.ErrStopped)
 	err := h.settled(ctx)
@@ -180,8 +183,16 @@ func (h *Handle) Drain(ctx context.Context) error {
 	if err != nil {
 		return h.flow.errorf("draining: %w: %s", err, left)
 	}
-	return h.Err()
+	err = h.Err()
+	if n := h.back.Load() - before; n > 0 {
+		err = errors.Join(err, h.flow.errorf("draining: %d %w: their subscription waited no longer for them: "+
+			"give it a longer DrainTimeout, or the flow shorter retries", n, ErrGivenBack))
+	}
+	return err
 }
+
+// ErrGivenBack is why a flow was not drained to the end, though there was time.
+var ErrGivenBack = errors.New("messages were given back, and come again")
 
 // unfinished names the steps that messages are at.
 func (h *Handle) unfinished() string {

@@ -374,3 +374,26 @@ func TestIntoRefuses(t *testing.T) {
 		}
 	})
 }
+
+// A subscription lets go before a retry is due. Breaks if Drain says that all is done, when a message was given back.
+func TestDrainTellsOfWhatWasGivenBack(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		broker := &memory.Broker{DrainTimeout: time.Minute}
+		t.Cleanup(func() { broker.Close() })
+		r := (&rig{T: t, How: how, Broker: broker}).run(mustNew(t, "f", flow.Policy{Backoff: flow.Fixed(time.Hour), DeadLetter: dead},
+			flow.Step("a", arrivals, endpoint.Do(func(_ context.Context, p parcel) error {
+				if p.ID == "p1" {
+					return errFlaky
+				}
+				return nil
+			}))))
+		r.give("arrivals", "", parcel{ID: "p1"})
+		r.give("arrivals", "", parcel{ID: "p2"})
+		synctest.Wait()
+		err := r.h.Drain(t.Context())
+		if !errors.Is(err, flow.ErrGivenBack) || !strings.Contains(err.Error(), "flow f: draining: 1 messages") {
+			t.Errorf("Drain gives %v", err)
+		}
+		r.is("a", "received=1 done=1 retries=1 returned=1")
+	}, claims)
+}

@@ -360,6 +360,9 @@ func (l *lane) over1(w *work, back bool) {
 	case group != nil && group.left > 0:
 	case back:
 		rec.Unseen = !seen
+		if !l.ins[0].broadcast { // that is read again anyway
+			l.h.back.Add(1)
+		}
 		l.returned = append(l.returned, rec)
 	default:
 		l.finished = append(l.finished, rec)

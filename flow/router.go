@@ -109,6 +109,7 @@ func (h *Handle) handler(ins []*inlet) message.NoPublishHandlerFunc {
 		defer h.leave()
 		for _, in := range ins {
 			if err := h.tel.messageWork(in, m).drive(h.pub, h.hurried); err != nil {
+				h.back.Add(1)
 				return fmt.Errorf("flow %s, step %s, message %q: %w", h.flow.name, in.step.name, m.UUID, err)
 			}
 		}
