@@ -18,10 +18,10 @@ type clock struct {
 	lane *lane
 
 	mu      sync.Mutex
-	pending map[string]struct{} // handed over, not ended
-	full    bool                // there was more than could be handed over
-	kick    chan struct{}       // ask now
-	soon    chan struct{}       // ask in a while
+	pending map[string]bool // handed over, not ended; true: was due again meanwhile
+	full    bool            // there was more than could be handed over
+	kick    chan struct{}   // ask now
+	soon    chan struct{}   // ask in a while
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 )
 
 func (h *Handle) clock(in *inlet) *clock {
-	c := &clock{h: h, in: in, pending: map[string]struct{}{}, kick: make(chan struct{}, 1), soon: make(chan struct{}, 1)}
+	c := &clock{h: h, in: in, pending: map[string]bool{}, kick: make(chan struct{}, 1), soon: make(chan struct{}, 1)}
 	c.lane = h.lane(nil, []*inlet{in}, adapters.KeyOrdered)
 	c.lane.ended = c.ended
 	return c
@@ -107,7 +107,8 @@ func (c *clock) askWhenEnded() {
 	}
 }
 
-// ask hands over what is due and not handed over yet.
+// ask hands over what is due and not handed over yet. A key that is may be due for its next group, so it is asked for again
+// when it has ended.
 func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	c.mu.Lock()
 	limit := dueLimit + len(c.pending)
@@ -124,8 +125,8 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	c.mu.Lock()
 	c.full = len(due.Keys) >= limit
 	for _, k := range due.Keys {
-		if _, ok := c.pending[k]; !ok {
-			c.pending[k] = struct{}{}
+		_, ok := c.pending[k]
+		if c.pending[k] = ok; !ok {
 			rs = append(rs, &adapters.Record{Key: k, ID: c.in.step.scope + "/" + k})
 		}
 	}
@@ -141,8 +142,9 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 // not at once, for nobody shall spin.
 func (c *clock) ended(key string, clean bool) {
 	c.mu.Lock()
+	again := c.pending[key]
 	delete(c.pending, key)
-	more := c.full && len(c.pending) == 0
+	more := clean && again || c.full && len(c.pending) == 0
 	c.mu.Unlock()
 	if more {
 		nudge(c.kick)

@@ -191,6 +191,43 @@ func TestAClockWithManyKeys(t *testing.T) {
 	}, claims, routed)
 }
 
+// A key is due again while what it was due for is still under way, of which the store says nothing more. Breaks if it is
+// forgotten: its second group then waits for the store to change.
+func TestAKeyThatIsDueAgainMeanwhile(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		var mu sync.Mutex
+		began, asked, never := time.Now(), 0, make(chan struct{})
+		groups := []time.Duration{0, time.Second} // since then they are due
+		var fired []time.Duration
+		r := newRig(t, how, quick(), flow.Step("a", arrivals, bell(
+			func(_ context.Context, q channel.DueRequest) (channel.Due, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked++
+				due := channel.Due{Changed: never}
+				for _, at := range groups[len(fired):] { // what is being fired is not due
+					if at := began.Add(at); at.After(q.Now) {
+						due.Next = at
+					} else {
+						due.Keys = []string{"k"}
+					}
+				}
+				return due, nil
+			},
+			func(string) (channel.Result, error) {
+				mu.Lock()
+				fired = append(fired, time.Since(began))
+				mu.Unlock()
+				time.Sleep(5 * time.Second)
+				return channel.Done(), nil
+			})))
+		r.wait(time.Hour)
+		if fmt.Sprint(fired) != "[0s 5s]" || asked > 5 {
+			t.Errorf("it fired at %v, and the store was asked %d times; want that the second fires once the first is through", fired, asked)
+		}
+	}, claims, routed)
+}
+
 // Two instances: each due key goes to one of them.
 func TestTwoClocksOfOneStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
