@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -74,7 +75,7 @@ func (c *clock) run(ctx context.Context) {
 		due, err := c.ask(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				c.h.flow.logger().Warn("asking a clock what is due", "flow", c.h.flow.name, "step", c.in.step.name, "error", err)
+				c.h.flow.logger().Warn("a clock does not tell what is due, trying again", "flow", c.h.flow.name, "step", c.in.step.name, "error", err)
 			}
 			changed, at = nil, time.Now().Add(clockRetry)
 			timer.Reset(clockRetry)
@@ -113,11 +114,7 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	c.mu.Lock()
 	limit := dueLimit + len(c.pending)
 	c.mu.Unlock()
-	var due channel.Due
-	err := guard(func() (err error) { //nolint:nonamedreturns // Due gives both.
-		due, err = c.in.clock.Due(ctx, channel.DueRequest{Scope: c.in.step.scope, Now: time.Now(), Limit: limit})
-		return err
-	})
+	due, err := c.in.due(ctx, channel.DueRequest{Now: time.Now(), Limit: limit})
 	if err != nil {
 		return due, err
 	}
@@ -133,6 +130,19 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	c.mu.Unlock()
 	if len(rs) > 0 {
 		c.lane.push(rs...)
+	}
+	return due, nil
+}
+
+// due asks an inlet's clock.
+func (in *inlet) due(ctx context.Context, r channel.DueRequest) (due channel.Due, err error) {
+	r.Scope = in.step.scope
+	err = guard(func() (err error) {
+		due, err = in.clock.Due(ctx, r)
+		return err
+	})
+	if err != nil {
+		return channel.Due{}, fmt.Errorf("asking the clock of step %s what is due: %w", in.step.name, err)
 	}
 	return due, nil
 }

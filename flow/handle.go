@@ -354,11 +354,11 @@ func (h *Handle) fireAll(ctx context.Context) error {
 				if h.following.behind() {
 					return errBehind
 				}
-				keys, err := h.everyKey(ctx, in)
+				due, err := in.due(ctx, channel.DueRequest{Now: time.Now(), Limit: dueLimit, All: true})
 				if err != nil {
 					return err
 				}
-				for _, key := range keys {
+				for _, key := range due.Keys {
 					if err := h.fire(ctx, in, key); err != nil {
 						return err
 					}
@@ -372,14 +372,6 @@ func (h *Handle) fireAll(ctx context.Context) error {
 
 // dueLimit is how many keys a clock is asked for at once.
 const dueLimit = 100
-
-func (h *Handle) everyKey(ctx context.Context, in *inlet) ([]string, error) {
-	due, err := in.clock.Due(ctx, channel.DueRequest{Scope: in.step.scope, Now: time.Now(), Limit: dueLimit, All: true})
-	if err != nil {
-		return nil, fmt.Errorf("asking the clock of step %s what waits: %w", in.step.name, err)
-	}
-	return due.Keys, nil
-}
 
 func (h *Handle) fire(ctx context.Context, in *inlet, key string) error {
 	a := channel.Arrival{

@@ -397,3 +397,20 @@ func TestDrainTellsOfWhatWasGivenBack(t *testing.T) {
 		r.is("a", "received=1 done=1 retries=1 returned=1")
 	}, claims)
 }
+
+// A store panics, asked what still waits at the end. Breaks if the process dies of it.
+func TestDrainOutlivesAStore(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		bomb := bell(func(_ context.Context, q channel.DueRequest) (channel.Due, error) {
+			if q.All {
+				panic("a bomb in the store")
+			}
+			return channel.Due{Changed: make(chan struct{})}, nil
+		}, nil)
+		bomb.shape.Inlets[0].Clock.AtEnd = true
+		r := newRig(t, how, quick(), flow.Step("a", arrivals, bomb))
+		if err := r.h.Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "a bomb in the store") || !strings.Contains(err.Error(), "step a") {
+			t.Errorf("Drain gives %v", err)
+		}
+	}, claims, routed)
+}

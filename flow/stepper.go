@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -61,9 +60,9 @@ func (s *Stepper) Due(ctx context.Context, now time.Time) ([]*Attempt, error) {
 			if in.clock == nil {
 				continue
 			}
-			due, err := in.clock.Due(ctx, channel.DueRequest{Scope: st.scope, Now: now, Limit: dueLimit})
+			due, err := in.due(ctx, channel.DueRequest{Now: now, Limit: dueLimit})
 			if err != nil {
-				return nil, fmt.Errorf("asking the clock of step %s: %w", st.name, err)
+				return nil, err
 			}
 			for _, key := range due.Keys {
 				a := channel.Arrival{
