@@ -228,6 +228,33 @@ func TestAKeyThatIsDueAgainMeanwhile(t *testing.T) {
 	}, claims, routed)
 }
 
+// A flow that is stopped fires nothing more, and Stop waits for what is being fired. Breaks if a router's clocks go on until
+// the router closes.
+func TestClocksEndWithTheFlow(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		var fired, through atomic.Int64
+		r := newRig(t, how, quick(), flow.Step("a", arrivals, bell(
+			func(_ context.Context, q channel.DueRequest) (channel.Due, error) {
+				return channel.Due{Keys: []string{q.Now.String()}, Next: q.Now.Add(time.Minute)}, nil
+			},
+			func(string) (channel.Result, error) {
+				fired.Add(1)
+				time.Sleep(5 * time.Second)
+				through.Add(1)
+				return channel.Done(), nil
+			})))
+		r.wait(time.Minute) // the second is being fired
+		r.h.Stop()
+		if fired.Load() != 2 || through.Load() != 2 {
+			t.Errorf("%d keys were fired when the flow had stopped, and %d of them were through; want 2", fired.Load(), through.Load())
+		}
+		r.wait(time.Hour)
+		if fired.Load() != 2 {
+			t.Errorf("%d keys were fired an hour later", fired.Load())
+		}
+	}, claims, routed)
+}
+
 // Two instances: each due key goes to one of them.
 func TestTwoClocksOfOneStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/adapters"
-	"github.com/leat-go/leat/channel"
 )
 
 // A following is what every instance of a flow reads for itself, from its start, before anything else: its
@@ -74,7 +73,6 @@ func (h *Handle) follows(x *following) {
 // run reads until ctx ends, whose cause is then known to everybody. That it ends by itself ends the flow.
 func (x *following) run(ctx context.Context) {
 	h, topics := x.h, slices.Sorted(maps.Keys(x.topics))
-	defer close(x.over)
 	err := x.follower.Follow(ctx, topics, func(c adapters.Claim) { h.own(c, x.topics[c.Topic()]) },
 		sync.OnceFunc(func() { close(x.caughtUp) }))
 	if ctx.Err() == nil {
@@ -123,7 +121,10 @@ var errBehind = errors.New("what every instance reads was not caught up yet, so 
 
 // subscribeBehind reads what every instance reads, and begins with the rest when that is caught up.
 func (h *Handle) subscribeBehind(subs []*subscription) {
-	h.claims.Go(func() { h.following.run(h.intake) })
+	h.claims.Go(func() {
+		defer close(h.following.over)
+		h.following.run(h.intake)
+	})
 	h.claims.Go(func() {
 		if !h.following.ready(h.intake) {
 			return
@@ -143,58 +144,11 @@ func waits(ins []*inlet) bool {
 	return len(ins) == 0 || slices.ContainsFunc(ins, func(in *inlet) bool { return !in.broadcast })
 }
 
-// A followSubscriber has a router run a following: it delivers nothing and ends with its subscription.
-type followSubscriber struct {
-	x     *following
-	begin chan context.Context
-	stop  context.CancelCauseFunc
-}
-
-// follow makes one, and has the handle wait for its end.
-func (h *Handle) follow() *followSubscriber {
-	f := &followSubscriber{x: h.following, begin: make(chan context.Context, 1)}
-	h.claims.Go(func() {
-		select {
-		case ctx := <-f.begin:
-			f.x.run(ctx)
-		case <-h.intake.Done():
-			close(f.x.over)
-		}
-	})
-	return f
-}
-
-// name is the handler's.
-func (f *followSubscriber) name() string {
+// name is that of a router's handler for it.
+func (x *following) name() string {
 	var ins []*inlet
-	for _, topic := range slices.Sorted(maps.Keys(f.x.topics)) {
-		ins = append(ins, f.x.topics[topic]...)
+	for _, topic := range slices.Sorted(maps.Keys(x.topics)) {
+		ins = append(ins, x.topics[topic]...)
 	}
 	return handlerName(ins)
-}
-
-// Subscribe begins to read. That the router closes is no failure: the cause says so.
-func (f *followSubscriber) Subscribe(router context.Context, _ string) (<-chan *message.Message, error) {
-	ctx, stop := context.WithCancelCause(context.WithoutCancel(router))
-	f.stop = stop
-	unhook := context.AfterFunc(router, func() { stop(adapters.ErrClosed) })
-	halt := context.AfterFunc(f.x.h.intake, func() { stop(channel.ErrStopped) })
-	ch := make(chan *message.Message)
-	f.begin <- ctx
-	go func() {
-		defer close(ch)
-		<-f.x.over
-		unhook()
-		halt()
-		stop(nil)
-	}()
-	return ch, nil
-}
-
-// Close ends it.
-func (f *followSubscriber) Close() error {
-	if f.stop != nil {
-		f.stop(adapters.ErrClosed)
-	}
-	return nil
 }

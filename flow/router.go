@@ -45,6 +45,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 		run         message.NoPublishHandlerFunc
 	}
 	var all []handler
+	nothing := func(*message.Message) error { return nil }
 	for _, s := range subs {
 		for topic, ins := range s.topics {
 			all = append(all, handler{handlerName(ins), topic, s.sub, h.handler(ins)})
@@ -54,14 +55,13 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	for _, s := range f.steps {
 		for _, in := range s.inlets {
 			if in.clock != nil {
-				name := s.scope + "/" + in.name
-				all = append(all, handler{name, name, &clockSubscriber{h: h, in: in}, func(*message.Message) error { return nil }})
+				name, run := s.scope+"/"+in.name, h.clock(in).run
+				all = append(all, handler{name, name, h.background(h.ctx, &h.clocks, make(chan struct{}), run), nothing})
 			}
 		}
 	}
 	if every != nil {
-		x := h.follow()
-		all = append(all, handler{x.name(), x.name(), x, func(*message.Message) error { return nil }})
+		all = append(all, handler{every.name(), every.name(), h.background(h.intake, &h.claims, every.over, every.run), nothing})
 	}
 	taken := r.Handlers()
 	for _, x := range all {
@@ -82,6 +82,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	context.AfterFunc(h.ctx, func() {
 		h.claims.Wait()
 		<-h.empty
+		h.clocks.Wait()
 		h.tel.stop()
 		close(h.done)
 	})
@@ -142,32 +143,6 @@ func (t *telemetry) messageWork(in *inlet, m *message.Message) *work {
 	w := t.newWork(in, &a)
 	w.native = m
 	return w
-}
-
-// A clockSubscriber has the router run a clock: it delivers nothing and ends with its subscription.
-type clockSubscriber struct {
-	h    *Handle
-	in   *inlet
-	stop context.CancelFunc
-}
-
-// Subscribe starts the clock.
-func (c *clockSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
-	ctx, c.stop = context.WithCancel(ctx)
-	ch := make(chan *message.Message)
-	go func() {
-		defer close(ch)
-		c.h.clock(c.in).run(ctx)
-	}()
-	return ch, nil
-}
-
-// Close stops it.
-func (c *clockSubscriber) Close() error {
-	if c.stop != nil {
-		c.stop()
-	}
-	return nil
 }
 
 var _ adapters.Claim = (*channelClaim)(nil)
