@@ -107,7 +107,30 @@ func (f *Flow) checkStep(s *step) {
 			f.wrong(s, "its dead letters come back to it: %s: give one of these steps another dead letter, or Redeliver", strings.Join(path, " > "))
 		}
 	}
-	for _, in := range s.inlets {
+	f.checkInlets(s)
+	if s.source != nil && len(s.around) > 0 {
+		f.wrong(s, "a source has nothing to stand around: put the interceptors around the step it feeds")
+	}
+}
+
+// checkInlets looks at a step's other ways in, whose names tell them apart.
+func (f *Flow) checkInlets(s *step) {
+	names := map[string]bool{}
+	for i, in := range s.inlets {
+		if i == 0 && s.source == nil { // its topic
+			continue
+		}
+		switch {
+		case in.name == "":
+			f.wrong(s, "an inlet beside its topic has no name: give it one")
+		case names[in.name]:
+			f.wrong(s, "two inlets are called %s: rename one, or take one of two interceptors of a kind away", in.name)
+		case in.clock == nil && in.topic == "":
+			f.wrong(s, "inlet %s has no topic", in.name)
+		case channel.IsPattern(in.topic):
+			f.wrong(s, "inlet %s has the topic %s, a pattern: an inlet reads one topic", in.name, in.topic)
+		}
+		names[in.name] = true
 		switch {
 		case !in.broadcast:
 		case in.clock != nil:
@@ -118,9 +141,6 @@ func (f *Flow) checkStep(s *step) {
 		if in.clock != nil && (in.clock.Due == nil || in.clock.Fire == nil) {
 			f.wrong(s, "clock %s has no Due or no Fire", in.name)
 		}
-	}
-	if s.source != nil && len(s.around) > 0 {
-		f.wrong(s, "a source has nothing to stand around: put the interceptors around the step it feeds")
 	}
 }
 

@@ -89,22 +89,29 @@ func TestNewReportsEveryMistakeByName(t *testing.T) {
 			[]flow.Part{flow.Step("s", channel.Topic[[]byte]("dead"), done[[]byte]())},
 			[]string{"step s: its dead letters come back to it: s > s"},
 		},
-		"direct dead letter":       {[]flow.Part{ok, flow.Step("d", dead, done[[]byte](), flow.Policy{Redeliver: true}), flow.Direct(dead)}, []string{"step ok: its dead letter dead is direct"}},
-		"pattern for a letter":     {[]flow.Part{stepWith(flow.Policy{DeadLetter: "dead.*"})}, []string{"step s: its dead letter dead.* is a pattern"}},
-		"direct, nobody reads":     {[]flow.Part{ok, flow.Direct(sorted)}, []string{"flow f: direct topic sorted: no step consumes it"}},
-		"direct for a step":        {[]flow.Part{stepWith(flow.Direct(arrivals))}, []string{"step s: Direct stands for the whole flow"}},
-		"direct nil":               {[]flow.Part{ok, flow.Direct(nil)}, []string{"flow f: Direct", "nil"}},
-		"prefix for a step":        {[]flow.Part{stepWith(flow.Prefix("x."))}, []string{"step s: Prefix stands for the whole flow"}},
-		"codec for a step":         {[]flow.Part{stepWith(flow.Codec(channel.Raw{}))}, []string{"step s: Codec stands for the whole flow"}},
-		"logger for a step":        {[]flow.Part{stepWith(flow.Logger(silent()))}, []string{"step s: Logger stands for the whole flow"}},
-		"limits for a step":        {[]flow.Part{stepWith(flow.Limits(channel.Limits{}))}, []string{"step s: Limits stands for the whole flow"}},
-		"negative limits":          {[]flow.Part{ok, flow.Limits(channel.Limits{Body: -1})}, []string{"flow f: Limits(", "Body:-1", "negative"}},
-		"no codec":                 {[]flow.Part{ok, flow.Codec(nil)}, []string{"flow f: Codec(nil)"}},
-		"hops for a step":          {[]flow.Part{stepWith(flow.MaxHops(3))}, []string{"MaxHops(3)"}},
-		"no hops":                  {[]flow.Part{ok, flow.MaxHops(0)}, []string{"MaxHops(0): give New a number from 1"}},
-		"no workers":               {[]flow.Part{ok, flow.Workers(0)}, []string{"Workers(0): give a number from 1"}},
-		"clock without functions":  {[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "tick", Clock: &channel.Timer{}}}}})}, []string{"step s: clock tick has no Due or no Fire"}},
-		"inlet without a function": {[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "rules", Topic: "sorted"}}}})}, []string{`step s: inlet "rules" does nothing: make it with channel.In`}},
+		"direct dead letter":      {[]flow.Part{ok, flow.Step("d", dead, done[[]byte](), flow.Policy{Redeliver: true}), flow.Direct(dead)}, []string{"step ok: its dead letter dead is direct"}},
+		"pattern for a letter":    {[]flow.Part{stepWith(flow.Policy{DeadLetter: "dead.*"})}, []string{"step s: its dead letter dead.* is a pattern"}},
+		"direct, nobody reads":    {[]flow.Part{ok, flow.Direct(sorted)}, []string{"flow f: direct topic sorted: no step consumes it"}},
+		"direct for a step":       {[]flow.Part{stepWith(flow.Direct(arrivals))}, []string{"step s: Direct stands for the whole flow"}},
+		"direct nil":              {[]flow.Part{ok, flow.Direct(nil)}, []string{"flow f: Direct", "nil"}},
+		"prefix for a step":       {[]flow.Part{stepWith(flow.Prefix("x."))}, []string{"step s: Prefix stands for the whole flow"}},
+		"codec for a step":        {[]flow.Part{stepWith(flow.Codec(channel.Raw{}))}, []string{"step s: Codec stands for the whole flow"}},
+		"logger for a step":       {[]flow.Part{stepWith(flow.Logger(silent()))}, []string{"step s: Logger stands for the whole flow"}},
+		"limits for a step":       {[]flow.Part{stepWith(flow.Limits(channel.Limits{}))}, []string{"step s: Limits stands for the whole flow"}},
+		"negative limits":         {[]flow.Part{ok, flow.Limits(channel.Limits{Body: -1})}, []string{"flow f: Limits(", "Body:-1", "negative"}},
+		"no codec":                {[]flow.Part{ok, flow.Codec(nil)}, []string{"flow f: Codec(nil)"}},
+		"hops for a step":         {[]flow.Part{stepWith(flow.MaxHops(3))}, []string{"MaxHops(3)"}},
+		"no hops":                 {[]flow.Part{ok, flow.MaxHops(0)}, []string{"MaxHops(0): give New a number from 1"}},
+		"no workers":              {[]flow.Part{ok, flow.Workers(0)}, []string{"Workers(0): give a number from 1"}},
+		"clock without functions": {[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "tick", Clock: &channel.Timer{}}}}})}, []string{"step s: clock tick has no Due or no Fire"}},
+		"inlet without a name":    {[]flow.Part{withInlets(channel.In("", sorted, takes))}, []string{"step s: an inlet beside its topic has no name"}},
+		"inlets of one name": {
+			[]flow.Part{withInlets(channel.In("rules", sorted, takes), channel.In("rules", channel.Topic[parcel]("other"), takes))},
+			[]string{"step s: two inlets are called rules: rename one"},
+		},
+		"inlet without a topic":     {[]flow.Part{withInlets(channel.In("rules", channel.Topic[parcel](""), takes))}, []string{"step s: inlet rules has no topic"}},
+		"inlet that reads patterns": {[]flow.Part{withInlets(channel.In("rules", channel.Topic[parcel]("eu.*"), takes))}, []string{"step s: inlet rules has the topic eu.*, a pattern"}},
+		"inlet without a function":  {[]flow.Part{flow.Step("s", arrivals, block[parcel]{shape: channel.Shape{Inlets: []channel.Inlet{{Name: "rules", Topic: "sorted"}}}})}, []string{`step s: inlet "rules" does nothing: make it with channel.In`}},
 		"batches": {
 			[]flow.Part{ok, flow.Batch("b", sorted, channel.Batcher[parcel](batcher{}), flow.BatchOf{Size: 2})},
 			[]string{"step b: batches are not carried", "use flow.Step"},
@@ -259,4 +266,11 @@ func TestAddToTwiceIsRefused(t *testing.T) {
 	if _, err := f.AddTo(nil, b.Publisher(), b.Subscriber("f")); err == nil || !strings.Contains(err.Error(), "there is no router") {
 		t.Errorf("without a router AddTo says %v", err)
 	}
+}
+
+func takes(channel.Message[parcel]) (channel.Result, error) { return channel.Done(), nil }
+
+// withInlets is a step with more ways in.
+func withInlets(ins ...channel.Inlet) flow.Part {
+	return flow.Step("s", arrivals, block[parcel]{takes, channel.Shape{Inlets: ins}})
 }
