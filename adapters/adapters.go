@@ -16,7 +16,8 @@ var ErrFull = errors.New("topic is full")
 var ErrClosed = errors.New("pub/sub is closed")
 
 // A Grouper is a Subscriber that can stand for another consumer group. Every group sees every message;
-// the members of one share them. "" is a group of its own for every subscription.
+// the members of one share them. "" is a group of its own for every subscription. Whoever asked closes what he was given, which
+// closes nothing else; it closes with the Grouper at the latest.
 type Grouper interface {
 	Group(name string) message.Subscriber
 }

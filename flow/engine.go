@@ -25,9 +25,10 @@ func (f *Flow) Run(ctx context.Context, pub message.Publisher, sub message.Subsc
 }
 
 // Start is Run without waiting. Inlets for every instance (channel.Inlet.Broadcast) are read first: until they
-// are caught up nothing else is taken, no clock fires, and sources, Into and Release wait. What pub or sub cannot do for the flow is an error by name, never less. A
-// pub or sub whose topics have to exist (adapters.Topics) makes those that are missing before anything is
-// read, if it was told to; else all of them are named, with the steps that need them.
+// are caught up nothing else is taken, no clock fires, and sources, Into and Release wait. What pub or sub cannot
+// do for the flow is an error by name, never less. A pub or sub whose topics have to exist (adapters.Topics) makes
+// those that are missing before anything is read, if it was told to; else all of them are named, with the steps that
+// need them. Neither is closed by the flow.
 func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Subscriber) (*Handle, error) {
 	subs, every, err := f.reads(sub)
 	err = errors.Join(f.checkPublisher(pub), err)
@@ -35,22 +36,22 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 	if f.exactlyOnce && err == nil {
 		to, err = f.transactor(pub, subs)
 	}
+	if err == nil {
+		err = f.ensure(ctx, pub, sub)
+	}
+	if f.exactlyOnce && err == nil {
+		err = f.prepare(ctx, to, subs)
+	}
+	if err == nil {
+		err = f.initialize(subs)
+	}
+	asked := askedFor(subs, every)
 	if err != nil {
-		return nil, err
-	}
-	if err := f.ensure(ctx, pub, sub); err != nil {
-		return nil, err
-	}
-	if f.exactlyOnce {
-		if err := f.prepare(ctx, to, subs); err != nil {
-			return nil, err
-		}
+		return nil, errors.Join(err, closeAll(asked))
 	}
 	h := f.handle(ctx, pub, sub)
 	h.follows(every)
-	if err := f.initialize(subs); err != nil {
-		return nil, err
-	}
+	h.asked = asked
 	if f.exactlyOnce {
 		h.tx = h.committer(to)
 		h.pub = h.tx
@@ -59,7 +60,7 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 		h.halt()
 		h.claims.Wait()
 		h.tx.stop()
-		return nil, err
+		return nil, errors.Join(err, closeAll(asked))
 	}
 	h.tel.start(subs)
 	h.begin(ctx)
@@ -70,7 +71,29 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 type subscription struct {
 	group  string
 	sub    message.Subscriber
+	asked  bool                // for: it is the flow's to close
 	topics map[string][]*inlet // by physical topic
+}
+
+// askedFor gives the subscribers that the flow has asked a Grouper for.
+func askedFor(subs []*subscription, every *following) (asked []message.Subscriber) {
+	for _, s := range subs {
+		if s.asked {
+			asked = append(asked, s.sub)
+		}
+	}
+	if every != nil && every.asked != nil {
+		asked = append(asked, every.asked)
+	}
+	return asked
+}
+
+func closeAll(subs []message.Subscriber) error {
+	var errs []error
+	for _, s := range subs {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // initialize makes all groups before any reads, or what one has finished is gone for the other.
@@ -109,17 +132,17 @@ func (f *Flow) subscriptions(sub message.Subscriber) ([]*subscription, error) {
 				continue
 			}
 			if sub == nil {
-				return nil, f.errorf("step %s reads topic %s and there is no subscriber: give one, or make the topic direct", s.name, in.topic)
+				return all, f.errorf("step %s reads topic %s and there is no subscriber: give one, or make the topic direct", s.name, in.topic)
 			}
 			if (s.group != f.group || f.grouped) && !grouped {
-				return nil, f.errorf("step %s wants the consumer group %s of its own, and the subscriber %T has no groups: "+
+				return all, f.errorf("step %s wants the consumer group %s of its own, and the subscriber %T has no groups: "+
 					"take out flow.Group, or use an adapter that has them", s.name, s.group, sub)
 			}
 			i := slices.IndexFunc(all, func(x *subscription) bool { return x.group == s.group })
 			if i < 0 {
 				x := &subscription{group: s.group, sub: sub, topics: map[string][]*inlet{}}
 				if grouped {
-					x.sub = grouper.Group(s.group)
+					x.sub, x.asked = grouper.Group(s.group), true
 				}
 				i, all = len(all), append(all, x)
 			}

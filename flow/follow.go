@@ -18,6 +18,7 @@ type following struct {
 	h        *Handle
 	follower adapters.Follower
 	topics   map[string][]*inlet // by physical topic
+	asked    message.Subscriber  // for a Grouper: the follower; nil: the flow was given it
 
 	caughtUp chan struct{} // closed: all that was on the topics at the start is finished
 	over     chan struct{} // closed: nothing of them is read any more
@@ -28,7 +29,7 @@ type following struct {
 func (f *Flow) reads(sub message.Subscriber) ([]*subscription, *following, error) {
 	subs, err := f.subscriptions(sub)
 	if err != nil {
-		return nil, nil, err
+		return subs, nil, err
 	}
 	every, err := f.following(sub)
 	return subs, every, err
@@ -46,14 +47,16 @@ func (f *Flow) following(sub message.Subscriber) (*following, error) {
 				return nil, f.errorf("step %s reads topic %s and there is no subscriber: give one", s.name, in.topic)
 			}
 			if x == nil {
+				var asked message.Subscriber
 				if grouper, ok := adapters.As[adapters.Grouper](sub); ok {
-					sub = grouper.Group("")
+					asked = grouper.Group("")
+					sub = asked
 				}
-				x = &following{topics: map[string][]*inlet{}, caughtUp: make(chan struct{}), over: make(chan struct{})}
+				x = &following{asked: asked, topics: map[string][]*inlet{}, caughtUp: make(chan struct{}), over: make(chan struct{})}
 			}
 			var ok bool
 			if x.follower, ok = adapters.As[adapters.Follower](sub); !ok {
-				return nil, f.errorf("step %s reads topic %s in every instance (Broadcast), and the subscriber %T cannot follow a topic from its start: "+
+				return x, f.errorf("step %s reads topic %s in every instance (Broadcast), and the subscriber %T cannot follow a topic from its start: "+
 					"use an adapter whose subscriber is an adapters.Follower", s.name, in.topic, sub)
 			}
 			topic := f.prefix + in.topic

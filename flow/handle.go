@@ -23,7 +23,8 @@ type Handle struct {
 	together int        // how many messages a lane sends at once at the most; about
 	tx       *committer // nil: the flow is not ExactlyOnce
 
-	following *following // what every instance reads; nil: nothing
+	following *following           // what every instance reads; nil: nothing
+	asked     []message.Subscriber // for a Grouper: closed at the end
 
 	ctx     context.Context //nolint:containedctx // Of clocks; ends last.
 	intake  context.Context //nolint:containedctx // Of claims; ends first.
@@ -83,10 +84,20 @@ func (h *Handle) begin(ctx context.Context) {
 		<-h.empty
 		h.clocks.Wait()
 		h.tx.stop()
+		h.closeAsked()
 		unhook()
 		h.tel.stop()
 		close(h.done)
 	}()
+}
+
+// closeAsked closes the subscribers that were asked for: a Grouper holds on to them until then.
+func (h *Handle) closeAsked() {
+	if err := closeAll(h.asked); err != nil {
+		h.mu.Lock()
+		h.err = errors.Join(h.err, h.flow.errorf("closing what it has read from: %w", err))
+		h.mu.Unlock()
+	}
 }
 
 // halt begins to stop, at once.

@@ -28,17 +28,19 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 		return nil, f.errorf("%w", errRouted)
 	}
 	subs, every, err := f.reads(sub)
-	if err := errors.Join(f.checkPublisher(pub), err); err != nil {
-		return nil, err
+	err = errors.Join(f.checkPublisher(pub), err)
+	if err == nil {
+		err = f.ensure(context.Background(), pub, sub)
 	}
-	if err := f.ensure(context.Background(), pub, sub); err != nil {
-		return nil, err
+	if err == nil {
+		err = f.initialize(subs)
 	}
-	if err := f.initialize(subs); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, closeAll(askedFor(subs, every)))
 	}
 	h := f.handle(context.Background(), pub, sub)
 	h.follows(every)
+	h.asked = askedFor(nil, every) // the router closes the others
 	type handler struct {
 		name, topic string
 		sub         message.Subscriber
@@ -67,7 +69,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	for _, x := range all {
 		if _, dup := taken[x.name]; dup {
 			h.halt()
-			return nil, f.errorf("the router has a handler %s already: is the flow added twice?", x.name)
+			return nil, errors.Join(f.errorf("the router has a handler %s already: is the flow added twice?", x.name), closeAll(askedFor(subs, every)))
 		}
 	}
 	for _, x := range all {
@@ -83,6 +85,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 		h.claims.Wait()
 		<-h.empty
 		h.clocks.Wait()
+		h.closeAsked()
 		h.tel.stop()
 		close(h.done)
 	})
