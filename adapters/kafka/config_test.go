@@ -239,3 +239,19 @@ func complains(t *testing.T, err error, fields ...string) {
 		}
 	}
 }
+
+// Letting go takes a little longer than DrainTimeout, and a rebalance has to wait for it. Breaks if a member is expelled while it
+// still lets go in time.
+func TestRebalancesOutlastTheDrain(t *testing.T) {
+	for rebalance, right := range map[time.Duration]bool{30 * time.Second: false, 34 * time.Second: false, 35 * time.Second: true} {
+		_, err := NewSubscriber(SubscriberConfig{
+			Cluster: Cluster{Brokers: []string{"a:1"}}, Group: "g", DrainTimeout: 30 * time.Second, RebalanceTimeout: rebalance,
+		})
+		if right && err != nil {
+			t.Errorf("%v: %v", rebalance, err)
+		}
+		if !right {
+			complains(t, err, "RebalanceTimeout")
+		}
+	}
+}

@@ -65,7 +65,8 @@ type SubscriberConfig struct {
 	SessionTimeout time.Duration
 	// HeartbeatInterval is the time between heartbeats. 0: a third of SessionTimeout, at most 3 s.
 	HeartbeatInterval time.Duration
-	// RebalanceTimeout is how long a member may take to let go of partitions. 0: 60 s.
+	// RebalanceTimeout is how long a member may take to let go of partitions: more than DrainTimeout, a tenth of it and 1 s.
+	// 0: 60 s.
 	RebalanceTimeout time.Duration
 	// RefreshInterval is how often new partitions and leaders are looked for. 0: 30 s.
 	RefreshInterval time.Duration
@@ -165,7 +166,8 @@ func (c *SubscriberConfig) validate() error {
 		check(c.Strategy <= Sticky, "Strategy is %d: give CooperativeSticky, FromRange, Range, RoundRobin or Sticky", c.Strategy),
 		check(c.SessionTimeout > 0, "SessionTimeout is %v: give a duration, or 0 for 10s", c.SessionTimeout),
 		check(c.HeartbeatInterval > 0 && c.HeartbeatInterval < c.SessionTimeout, "HeartbeatInterval is %v: give less than SessionTimeout, which is %v, or 0 for a third of it", c.HeartbeatInterval, c.SessionTimeout),
-		check(c.RebalanceTimeout > c.DrainTimeout, "RebalanceTimeout is %v: give more than DrainTimeout, which is %v, or 0 for 1m", c.RebalanceTimeout, c.DrainTimeout),
+		check(c.RebalanceTimeout > c.ending(), "RebalanceTimeout is %v: give more than the %v that letting go may take with a DrainTimeout of %v, or 0 for 1m",
+			c.RebalanceTimeout, c.ending(), c.DrainTimeout),
 		check(c.RefreshInterval > 0, "RefreshInterval is %v: give a duration, or 0 for 30s", c.RefreshInterval),
 		check(c.FetchBytes > 0 && c.FetchBytes <= most<<10, "FetchBytes is %d: give a number of bytes up to 1 GiB, or 0 for 2 MiB", c.FetchBytes),
 		wrongLimits(c.Limits),
