@@ -29,15 +29,18 @@ func TestDeadLetterDown(t *testing.T) {
 	}
 }
 
+// commitInterval is so short that what could be committed is.
+const commitInterval = 5 * time.Millisecond
+
 func deadLetterDown(t *testing.T, refusal *kerr.Error, inFlow bool) {
 	t.Helper()
-	const healthy, poison = 200, 10
+	const first, healthy, poison = 20, 200, 10
 	fake := kafkatest.Fake(t)
 	addr := kafkatest.Addr(fake)
 	in, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
 	down := fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: dead, Err: refusal, Count: -1})
 	var books leattest.Ledger
-	done := make(chan string, healthy)
+	done := make(chan string, first+healthy)
 	work := func(id string) error {
 		if strings.HasPrefix(id, "poison") {
 			return errPoison
@@ -52,31 +55,38 @@ func deadLetterDown(t *testing.T, refusal *kerr.Error, inFlow bool) {
 			flow.Step("work", channel.Topic[string](in), endpoint.Do(func(_ context.Context, s string) error { return work(s) })),
 			flow.Policy{Attempts: 2, Backoff: flow.Fixed(10 * time.Millisecond), DeadLetter: channel.Topic[[]byte](dead)},
 			flow.Group(in))
-		h, drain := start(t, f, publisher(t, kafka.PublisherConfig{Cluster: quiet(addr)}), subscriber(t, kafka.SubscriberConfig{Cluster: quiet(addr)}))
+		h, drain := start(t, f, publisher(t, kafka.PublisherConfig{Cluster: quiet(addr)}), subscriber(t, kafka.SubscriberConfig{Cluster: quiet(addr), CommitInterval: commitInterval}))
 		stop = func() {
 			drain()
 			books.Accounts(h.Counts())
 		}
 	} else {
 		stop = subscribe(t, kafka.SubscriberConfig{
-			Cluster: quiet(addr), Group: in, MaxAttempts: 2, DeadLetter: dead, Lanes: 1 << 20, // so that no two keys share one
+			Cluster: quiet(addr), Group: in, CommitInterval: commitInterval, MaxAttempts: 2, DeadLetter: dead, Lanes: 1 << 20, // so that no two keys share one
 			Backoff: kafka.Backoff{Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond},
 		}, in, work)
 	}
 	pub := publisher(t, kafka.PublisherConfig{Cluster: quiet(addr)})
+	wait := func(n int, what string) {
+		t.Helper()
+		for range n {
+			select {
+			case <-done:
+			case <-time.After(time.Minute):
+				t.Fatal(what)
+			}
+		}
+	}
+	publish(t, &books, pub, in, notes("first", first, 20)...)
+	wait(first, "nothing comes")
+	until(t, time.Minute, "what came first is committed", func() bool { return left(t, addr, in, in) == 0 })
 	for i := range poison {
 		m := note(fmt.Sprint("poison-", i), fmt.Sprint("poison-", i))
 		books.Poison(m.UUID)
 		publish(t, &books, pub, in, m)
 	}
 	publish(t, &books, pub, in, notes("healthy", healthy, 20)...)
-	for range healthy {
-		select {
-		case <-done:
-		case <-time.After(time.Minute):
-			t.Fatal("the others wait for dead letters")
-		}
-	}
+	wait(healthy, "the others wait for dead letters")
 	if err := down.Wait(t.Context(), 3); err != nil {
 		t.Fatal(err)
 	}
