@@ -42,7 +42,7 @@ type PublisherConfig struct {
 	// the same group.
 	TransactionalID string
 	// TransactionTimeout is how long a transaction may take before it is aborted and tried again, and how long that of a
-	// process that died keeps readers of committed messages waiting. 0: 10 s. At most the broker's
+	// process that died, and does not come back, keeps readers of committed messages waiting. 0: 10 s. At most the broker's
 	// transaction.max.timeout.ms.
 	TransactionTimeout time.Duration
 }
