@@ -54,11 +54,11 @@ func (p *Publisher) Recover(ctx context.Context, subs []message.Subscriber) erro
 	t := &p.tx
 	t.one.Lock()
 	defer t.one.Unlock()
-	if err := t.usable(); err != nil {
-		return err
-	}
 	if t.id == "" {
 		t.id = transactionalID(subs)
+	}
+	if err := t.usable(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.conf.SendTimeout)
 	defer cancel()
@@ -215,10 +215,15 @@ func (x *stake) settle() {
 
 // usable gives an error if there can be no transaction any more.
 func (t *transactions) usable() error {
-	if t.closed {
+	switch {
+	case t.closed:
 		return fmt.Errorf("beginning a transaction: %w: this publisher was closed", adapters.ErrClosed)
+	case t.fenced != nil:
+		return t.fenced
+	case t.id == "":
+		return errNameless
 	}
-	return t.fenced
+	return nil
 }
 
 // ready makes the writer if there is none.
@@ -235,9 +240,6 @@ func (t *transactions) ready(ctx context.Context, p *Publisher) error {
 
 // connect makes a writer. It ends the transaction that an earlier one of the same name has left.
 func (t *transactions) connect(ctx context.Context, p *Publisher) error {
-	if t.id == "" {
-		return errNameless
-	}
 	s := &sends{}
 	w := newWriter(&p.conf, s.settle)
 	if err := w.connect(ctx); err != nil {
