@@ -216,41 +216,27 @@ func (f *Flow) connect() {
 	for _, s := range f.steps {
 		for i := range s.outlets {
 			o := &s.outlets[i]
-			o.cyclic = o.next == nil && f.leadsTo(o.Topic, s, false, map[string]bool{})
-		}
-	}
-	f.connectDead()
-}
-
-// connectDead finds what comes back to where it died. A dead letter has to wait for room: so nothing that becomes of one does,
-// on its way to where it may die again.
-func (f *Flow) connectDead() {
-	for _, x := range f.steps {
-		for _, s := range f.reach(f.feeds[string(x.policy.DeadLetter)]) {
-			for i := range s.outlets {
-				o := &s.outlets[i]
-				o.cyclic = o.cyclic || o.next == nil && f.leadsTo(o.Topic, s, true, map[string]bool{})
-			}
+			o.cyclic = o.next == nil && f.leadsTo(o, s, map[*outlet]bool{})
 		}
 	}
 }
 
-// leadsTo reports whether what goes out to a topic can come to step s, dying on its way or not.
-func (f *Flow) leadsTo(out string, s *step, dying bool, seen map[string]bool) bool {
-	if seen[out] {
+// leadsTo reports whether what goes out at o can come to step s.
+func (f *Flow) leadsTo(o *outlet, s *step, seen map[*outlet]bool) bool {
+	if seen[o] {
 		return false
 	}
-	seen[out] = true
+	seen[o] = true
 	for topic, ins := range f.feeds {
-		if !channel.MatchTopic(out, topic) {
+		if !channel.MatchTopic(o.Topic, topic) {
 			continue
 		}
 		for _, in := range ins {
-			if in.step == s || dying && f.leadsTo(string(in.step.policy.DeadLetter), s, dying, seen) {
+			if in.step == s {
 				return true
 			}
 			for i := range in.step.outlets {
-				if f.leadsTo(in.step.outlets[i].Topic, s, dying, seen) {
+				if f.leadsTo(&in.step.outlets[i], s, seen) {
 					return true
 				}
 			}

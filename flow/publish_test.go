@@ -285,38 +285,6 @@ func TestAFullOwnTopic(t *testing.T) {
 	})
 }
 
-// A step sends dead letters back to where they died, and finds that topic full, for it is full of what dies. What it sends fails,
-// and is in its own dead letter. Breaks if both wait for each other.
-func TestDeadLettersThatComeBackToAFullTopic(t *testing.T) {
-	everyWay(t, func(t *testing.T, how string) {
-		broker := &memory.Broker{Bound: 4}
-		t.Cleanup(func() { broker.Close() })
-		letters, last := channel.Topic[parcel]("dead"), flow.Policy{DeadLetter: "last"}
-		back := block[parcel]{func(m channel.Message[parcel]) (channel.Result, error) {
-			return channel.Send(channel.Forward(arrivals, m)), nil
-		}, channel.Shape{Outlets: []channel.Outlet{channel.Out("", arrivals)}}}
-		r := (&rig{T: t, How: how, Broker: broker}).run(mustNew(t, "f", flow.MaxHops(4), quick(),
-			flow.Step("dies", arrivals, endpoint.Do(func(context.Context, parcel) error { return channel.Permanent(errFlaky) })),
-			flow.Step("returns", letters, back, last)))
-		buried := map[string]bool{}
-		ch := must(broker.Subscriber("undertaker").Subscribe(t.Context(), "last"))(t)
-		go func() {
-			for m := range ch {
-				buried[string(m.Payload)] = true
-				m.Ack()
-			}
-		}()
-		for i := range 50 {
-			r.give("arrivals", "", parcel{ID: fmt.Sprint("p", i)})
-		}
-		r.wait(time.Hour)
-		if c := r.count("dies"); len(buried) != 50 || c.InFlight != 0 {
-			t.Errorf("%d of 50 have come to their end: %v", len(buried), c)
-		}
-		r.stop()
-	}, claims)
-}
-
 // A topic that is full because somebody else is slow is waited for; Close frees who waits.
 func TestAFullTopicOfOthersIsWaitedFor(t *testing.T) {
 	for _, how := range []string{claims, oneByOne, routed} {
