@@ -19,8 +19,9 @@ type clock struct {
 	lane *lane
 
 	mu      sync.Mutex
-	pending map[string]bool // handed over, not ended; true: was due again meanwhile
+	pending map[string]bool // handed over, not ended; true: the store has named it again meanwhile
 	full    bool            // there was more than could be handed over
+	moved   bool            // something has come to an end since all had
 	kick    chan struct{}   // ask now
 	soon    chan struct{}   // ask in a while
 }
@@ -91,25 +92,38 @@ func (c *clock) run(ctx context.Context) {
 		case d > 0:
 			timer.Reset(d)
 		default:
+			at = time.Time{}
+			timer.Stop()
 			c.askWhenEnded()
 		}
 	}
 }
 
 // askWhenEnded has the clock ask again when what was handed over has ended: there is more that is due
-// already, and to ask at once would be to spin.
+// already, and to ask at once would be to spin. What takes long does not hold up the rest: it is asked for in a while, too.
 func (c *clock) askWhenEnded() {
 	c.mu.Lock()
 	c.full = true
-	idle := len(c.pending) == 0
+	now := c.through()
 	c.mu.Unlock()
-	if idle {
+	if now {
 		nudge(c.kick)
+	} else {
+		nudge(c.soon)
 	}
 }
 
-// ask hands over what is due and not handed over yet. A key that is may be due for its next group, so it is asked for again
-// when it has ended.
+// through reports, with the lock held, whether all that was handed over has ended, and not in vain: only then there is more to
+// be had at once.
+func (c *clock) through() bool {
+	if len(c.pending) > 0 || !c.moved {
+		return false
+	}
+	c.moved = false
+	return true
+}
+
+// ask hands over what is due and not handed over yet. A key that is may be due for its next group.
 func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	c.mu.Lock()
 	limit := dueLimit + len(c.pending)
@@ -122,8 +136,9 @@ func (c *clock) ask(ctx context.Context) (channel.Due, error) {
 	c.mu.Lock()
 	c.full = len(due.Keys) >= limit
 	for _, k := range due.Keys {
-		_, ok := c.pending[k]
-		if c.pending[k] = ok; !ok {
+		_, known := c.pending[k]
+		c.pending[k] = known
+		if !known {
 			rs = append(rs, &adapters.Record{Key: k, ID: c.in.step.scope + "/" + k})
 		}
 	}
@@ -148,18 +163,20 @@ func (in *inlet) due(ctx context.Context, r channel.DueRequest) (due channel.Due
 }
 
 // ended is called for every key that was handed over. One that came to nothing, because somebody else
-// has a claim on it, say, may be due again before anything the store has told of: it is asked again, but
-// not at once, for nobody shall spin.
+// has a claim on it, say, may be due again before anything the store has told of, and so may one that it has named twice: it is
+// asked again, but not at once, for nobody shall spin.
 func (c *clock) ended(key string, clean bool) {
 	c.mu.Lock()
 	again := c.pending[key]
 	delete(c.pending, key)
-	more := clean && again || c.full && len(c.pending) == 0
+	c.moved = c.moved || clean
+	full := c.full
+	now := full && c.through()
 	c.mu.Unlock()
-	if more {
+	switch {
+	case now:
 		nudge(c.kick)
-	}
-	if !clean {
+	case full, again, !clean:
 		nudge(c.soon)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -222,10 +223,98 @@ func TestAKeyThatIsDueAgainMeanwhile(t *testing.T) {
 				return channel.Done(), nil
 			})))
 		r.wait(time.Hour)
-		if fmt.Sprint(fired) != "[0s 5s]" || asked > 5 {
-			t.Errorf("it fired at %v, and the store was asked %d times; want that the second fires once the first is through", fired, asked)
+		if fmt.Sprint(fired) != "[0s 6s]" || asked > 5 {
+			t.Errorf("it fired at %v, and the store was asked %d times; want that the second fires a second after the first is through", fired, asked)
 		}
 	}, claims, routed)
+}
+
+// Keys that all come to nothing, since somebody else has a claim on them, are asked for again, but nobody spins. Breaks if the end
+// of a full round has the store asked at once, whatever came of it.
+func TestManyKeysThatComeToNothing(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		var asked atomic.Int64
+		keys := ids(150)
+		r := newRig(t, how, quick(), flow.Step("a", arrivals, bell(
+			func(_ context.Context, q channel.DueRequest) (channel.Due, error) {
+				asked.Add(1)
+				return channel.Due{Keys: keys[:min(len(keys), q.Limit)], Next: q.Now}, nil
+			},
+			func(string) (channel.Result, error) { return channel.Drop("somebody else's"), nil })))
+		r.wait(time.Minute)
+		if n := asked.Load(); n < 50 || n > 200 {
+			t.Errorf("the store was asked %d times in a minute", n)
+		}
+	}, claims, routed)
+}
+
+// One of more keys than are asked for at once waits an hour for its retry. Breaks if those that did not fit wait with it.
+func TestAKeyThatWaitsHoldsUpNoOther(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		var mu sync.Mutex
+		began, waiting, fired := time.Now(), ids(150), map[string]time.Duration{}
+		r := newRig(t, how, flow.Policy{Backoff: flow.Fixed(time.Hour), DeadLetter: dead}, flow.Step("a", arrivals, bell(
+			func(_ context.Context, q channel.DueRequest) (channel.Due, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				due := channel.Due{Changed: make(chan struct{}), Keys: slices.Clone(waiting[:min(len(waiting), q.Limit)])}
+				if len(waiting) > q.Limit {
+					due.Next = q.Now
+				}
+				return due, nil
+			},
+			func(key string) (channel.Result, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				since := time.Since(began)
+				if key == "0" && since < 30*time.Minute {
+					return channel.Result{}, errFlaky
+				}
+				fired[key] = since
+				waiting = slices.DeleteFunc(waiting, func(k string) bool { return k == key })
+				return channel.Done(), nil
+			})))
+		r.wait(2 * time.Hour)
+		for _, key := range ids(150) {
+			if at, ok := fired[key]; !ok || key != "0" && at > 2*time.Second {
+				t.Errorf("key %s was fired after %v", key, at)
+			}
+		}
+	}, claims, routed)
+}
+
+// Fifty groups are due, and while they are fired two thousand more. Breaks if a store is asked for each group, and lists all.
+func TestGroupsThatAreDueMeanwhile(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		store := &watched{Store: &aggregator.Memory{}}
+		slow := parcelsOf(0, store)
+		slow.Timeout = time.Minute
+		combine := slow.Combine
+		slow.Combine = func(key string, ps []parcel) ([]string, error) {
+			time.Sleep(time.Millisecond)
+			return combine(key, ps)
+		}
+		r := newRig(t, how, quick(), flow.Step("pack", arrivals, slow))
+		for i := range 2050 {
+			if i == 50 {
+				r.wait(10 * time.Millisecond)
+			}
+			r.give("arrivals", "", parcel{ID: fmt.Sprint("p", i), Kind: fmt.Sprint("k", i)})
+		}
+		r.wait(time.Hour)
+		r.is("pack", "received=2050 held=2050 released=2050 fired=2050")
+		if store.asked > 100 {
+			t.Errorf("the store was asked %d times", store.asked)
+		}
+	}, claims, routed)
+}
+
+// ids gives so many keys.
+func ids(n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprint(i))
+	}
+	return all
 }
 
 // A flow that is stopped fires nothing more, and Stop waits for what is being fired. Breaks if a router's clocks go on until
