@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -19,7 +20,7 @@ type background struct {
 	stop  context.CancelCauseFunc
 }
 
-// background makes one, which group waits for.
+// background makes one, which group waits for. It closes over, once; who has to wait for that made it.
 func (h *Handle) background(end context.Context, group *sync.WaitGroup, over chan struct{}, run func(context.Context)) *background {
 	b := &background{end: end, begin: make(chan context.Context, 1), over: over}
 	group.Go(func() {
@@ -33,14 +34,21 @@ func (h *Handle) background(end context.Context, group *sync.WaitGroup, over cha
 	return b
 }
 
+var errBegunTwice = errors.New("what a flow runs in a router was begun twice: add the flow anew, to another router")
+
 // Subscribe begins. That the router closes is no failure: the cause says so.
 func (b *background) Subscribe(router context.Context, _ string) (<-chan *message.Message, error) {
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(router))
+	select {
+	case b.begin <- ctx:
+	default:
+		stop(nil)
+		return nil, errBegunTwice
+	}
 	b.stop = stop
 	unhook := context.AfterFunc(router, func() { stop(adapters.ErrClosed) })
 	halt := context.AfterFunc(b.end, func() { stop(channel.ErrStopped) })
 	ch := make(chan *message.Message)
-	b.begin <- ctx
 	go func() {
 		defer close(ch)
 		<-b.over

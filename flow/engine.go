@@ -71,14 +71,14 @@ func (f *Flow) Start(ctx context.Context, pub message.Publisher, sub message.Sub
 type subscription struct {
 	group  string
 	sub    message.Subscriber
-	asked  bool                // for: it is the flow's to close
+	ours   bool                // the flow has asked a Grouper for it, and closes it
 	topics map[string][]*inlet // by physical topic
 }
 
 // askedFor gives the subscribers that the flow has asked a Grouper for.
 func askedFor(subs []*subscription, every *following) (asked []message.Subscriber) {
 	for _, s := range subs {
-		if s.asked {
+		if s.ours {
 			asked = append(asked, s.sub)
 		}
 	}
@@ -91,7 +91,7 @@ func askedFor(subs []*subscription, every *following) (asked []message.Subscribe
 func closeAll(subs []message.Subscriber) error {
 	var errs []error
 	for _, s := range subs {
-		errs = append(errs, s.Close())
+		errs = append(errs, guard(s.Close))
 	}
 	return errors.Join(errs...)
 }
@@ -142,7 +142,7 @@ func (f *Flow) subscriptions(sub message.Subscriber) ([]*subscription, error) {
 			if i < 0 {
 				x := &subscription{group: s.group, sub: sub, topics: map[string][]*inlet{}}
 				if grouped {
-					x.sub, x.asked = grouper.Group(s.group), true
+					x.sub, x.ours = grouper.Group(s.group), true
 				}
 				i, all = len(all), append(all, x)
 			}

@@ -71,18 +71,6 @@ func TestAFlowClosesTheGroupsItAskedFor(t *testing.T) {
 			_, err := f.AddTo(message.NewDefaultRouter(watermill.NopLogger{}), pub, sub)
 			return err
 		}},
-		"router": {run: func(f *flow.Flow, pub message.Publisher, sub message.Subscriber) error {
-			r := message.NewDefaultRouter(watermill.NopLogger{})
-			h, err := f.AddTo(r, pub, sub)
-			if err != nil {
-				return err
-			}
-			over := make(chan error, 1)
-			go func() { over <- r.Run(context.Background()) }()
-			<-r.Running()
-			h.Stop()
-			return errors.Join(r.Close(), <-over)
-		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

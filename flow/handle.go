@@ -94,9 +94,7 @@ func (h *Handle) begin(ctx context.Context) {
 // closeAsked closes the subscribers that were asked for: a Grouper holds on to them until then.
 func (h *Handle) closeAsked() {
 	if err := closeAll(h.asked); err != nil {
-		h.mu.Lock()
-		h.err = errors.Join(h.err, h.flow.errorf("closing what it has read from: %w", err))
-		h.mu.Unlock()
+		h.flow.logger().Warn("closing what the flow has read from", "flow", h.flow.name, "error", err)
 	}
 }
 
@@ -174,8 +172,8 @@ func (h *Handle) Stop() {
 
 // Drain ends the flow in good order: it takes nothing more, waits for what is in flight, retries
 // included, fires the clocks that say AtEnd until nothing waits there, and stops. If ctx ends first,
-// what is left is given back and the error says so. What a subscription did not wait for meanwhile, because its own time for
-// letting go was over (DrainTimeout) or a partition went to another member, is an ErrGivenBack. Over direct hops everything taken is then through;
+// what is left is given back and the error says so. What a subscription did not wait for meanwhile, because its own
+// time for letting go was over (DrainTimeout) or a partition went to another member, is an ErrGivenBack. Over direct hops everything taken is then through;
 // what is on a broker's topic, between two steps too, stays there for the next run, and a memory
 // broker's topics end with the process.
 func (h *Handle) Drain(ctx context.Context) error {
@@ -197,7 +195,7 @@ func (h *Handle) Drain(ctx context.Context) error {
 	err = h.Err()
 	if n := h.back.Load() - before; n > 0 {
 		err = errors.Join(err, h.flow.errorf("draining: %d %w: their subscription waited no longer for them: "+
-			"give it a longer DrainTimeout, or the flow shorter retries", n, ErrGivenBack))
+			"give it a longer DrainTimeout, or shorten what it has to wait for", n, ErrGivenBack))
 	}
 	return err
 }

@@ -398,6 +398,27 @@ func TestDrainTellsOfWhatWasGivenBack(t *testing.T) {
 	}, claims)
 }
 
+// A subscription lets go while a block is still at work: what it has done comes again. Breaks if Drain says nothing of that.
+func TestDrainTellsOfWhatWasLate(t *testing.T) {
+	everyWay(t, func(t *testing.T, how string) {
+		broker := &memory.Broker{DrainTimeout: time.Second}
+		t.Cleanup(func() { broker.Close() })
+		r := (&rig{T: t, How: how, Broker: broker}).run(mustNew(t, "f", quick(),
+			flow.Step("a", arrivals, endpoint.Do(func(context.Context, parcel) error {
+				time.Sleep(10 * time.Second)
+				return nil
+			}))))
+		r.give("arrivals", "", parcel{ID: "p1"})
+		synctest.Wait()
+		if err := r.h.Drain(t.Context()); !errors.Is(err, flow.ErrGivenBack) || !strings.Contains(err.Error(), "draining: 1 messages") {
+			t.Errorf("Drain gives %v", err)
+		}
+		if n := broker.Subscriber("f").Lag("arrivals"); n != 1 {
+			t.Errorf("%d messages are left", n)
+		}
+	}, claims)
+}
+
 // A store panics, asked what still waits at the end. Breaks if the process dies of it.
 func TestDrainOutlivesAStore(t *testing.T) {
 	everyWay(t, func(t *testing.T, how string) {

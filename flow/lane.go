@@ -360,9 +360,7 @@ func (l *lane) over1(w *work, back bool) {
 	case group != nil && group.left > 0:
 	case back:
 		rec.Unseen = !seen
-		if !l.ins[0].broadcast { // that is read again anyway
-			l.h.back.Add(1)
-		}
+		l.back(1)
 		l.returned = append(l.returned, rec)
 	default:
 		l.finished = append(l.finished, rec)
@@ -370,6 +368,13 @@ func (l *lane) over1(w *work, back bool) {
 	}
 	if held {
 		l.letGo(w, k, back)
+	}
+}
+
+// back counts messages that come again.
+func (l *lane) back(n int) {
+	if !l.ins[0].broadcast { // that is read again anyway
+		l.h.back.Add(int64(n))
 	}
 }
 
@@ -430,6 +435,9 @@ func (l *lane) flush() {
 	}
 	if len(l.finished) > 0 {
 		l.claim.Finish(l.finished)
+		if l.claim.Context().Err() != nil { // it was late
+			l.back(len(l.finished))
+		}
 		clear(l.finished)
 		l.finished = l.finished[:0]
 	}

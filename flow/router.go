@@ -40,7 +40,7 @@ func (f *Flow) AddTo(r *message.Router, pub message.Publisher, sub message.Subsc
 	}
 	h := f.handle(context.Background(), pub, sub)
 	h.follows(every)
-	h.asked = askedFor(nil, every) // the router closes the others
+	h.asked = askedFor(nil, every) // the router closes the others, when it is closed
 	type handler struct {
 		name, topic string
 		sub         message.Subscriber

@@ -38,7 +38,7 @@ type PublisherConfig struct {
 	Create *Create
 	// TransactionalID names this publisher for transactions (flow.ExactlyOnce). It must be the same after a
 	// restart and another in every other process: a second one of the same name ends the first. "": the
-	// group and the Instance of the Subscriber that the flow reads with, the first of several. Give it where one process has two publishers for
+	// group and the Instance of the Subscriber that the first flow reads with, the first of several. Give it where one process has two publishers for
 	// the same group.
 	TransactionalID string
 	// TransactionTimeout is how long a transaction may take before it is aborted and tried again, and how long that of a

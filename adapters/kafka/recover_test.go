@@ -38,6 +38,30 @@ func TestRecoverWithoutAName(t *testing.T) {
 	}
 }
 
+// A flow could not be started, and another one is, by the same publisher. Breaks if that commits under the name of the first,
+// which a third process may have.
+func TestRecoverInVain(t *testing.T) {
+	c := Cluster{Brokers: []string{kafkatest.Addr(kafkatest.Fake(t))}}
+	p, err := NewPublisher(PublisherConfig{Cluster: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: "group", Instance: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	gone, end := context.WithCancel(t.Context())
+	end()
+	if err := p.Recover(gone, []message.Subscriber{s.Group("a")}); err == nil {
+		t.Fatal("recovered by a context that has ended")
+	}
+	if err := p.Recover(t.Context(), []message.Subscriber{s.Group("b")}); err != nil || p.tx.id != "b-one" {
+		t.Errorf("it has the name %q: %v", p.tx.id, err)
+	}
+}
+
 // A process is killed in the middle of a transaction. The one that comes after it, of the same group and instance, goes on at
 // once. Breaks if it waits for the transaction to time out.
 func TestRecover(t *testing.T) {

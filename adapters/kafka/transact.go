@@ -49,7 +49,7 @@ func (s *sends) settle(xs []*pending) {
 }
 
 // Recover is documented at adapters.Transactor. A publisher without a TransactionalID has one of the first subscriber
-// that has an Instance, from then on. It gives up after SendTimeout.
+// that has an Instance, from the first that succeeds on. It gives up after SendTimeout.
 func (p *Publisher) Recover(ctx context.Context, subs []message.Subscriber) error {
 	t := &p.tx
 	t.one.Lock()
@@ -63,6 +63,7 @@ func (p *Publisher) Recover(ctx context.Context, subs []message.Subscriber) erro
 	ctx, cancel := context.WithTimeout(ctx, p.conf.SendTimeout)
 	defer cancel()
 	if err := t.ready(ctx, p); err != nil {
+		t.id = p.conf.TransactionalID // another flow has another name
 		return fmt.Errorf("ending what an earlier publisher has left of a transaction: %w", err)
 	}
 	return nil
