@@ -64,7 +64,7 @@ func TestBombs(t *testing.T) {
 	unread := map[int]bool{} // the offsets of bombs of which no notice has told
 	for i, c := range []kgo.CompressionCodec{kgo.GzipCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
 		unread[good+bombs] = true
-		explode(t, addr, in, bomb, 1, c)
+		explode(t, addr, in, c, [][]byte{bomb})
 		bombs++
 		if i != 1 { // two in a row
 			plain(2)
@@ -132,10 +132,11 @@ func TestBombOfManyRecords(t *testing.T) {
 	const before, many, behind = 3, 50, 4
 	addr := kafkatest.Addr(kafkatest.Fake(t, tolerant()))
 	in, dead := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
-	for i := range before {
+	for i := range before - 1 {
 		write(t, addr, in, &kgo.Record{Value: fmt.Appendf(nil, "%d", i)})
 	}
-	explode(t, addr, in, make([]byte, 400<<10), many, kgo.ZstdCompression())
+	last := fmt.Appendf(nil, "%d", before-1)
+	explode(t, addr, in, kgo.ZstdCompression(), [][]byte{last}, slices.Repeat([][]byte{make([]byte, 400<<10)}, many))
 	for i := range behind {
 		write(t, addr, in, &kgo.Record{Value: fmt.Appendf(nil, "%d", before+i)})
 	}
@@ -171,8 +172,9 @@ func TestBombOfManyRecords(t *testing.T) {
 	}
 }
 
-// explode writes one batch of n records, compressed.
-func explode(t *testing.T, addr, topic string, value []byte, n int, codec kgo.CompressionCodec) {
+// explode writes batches of records, compressed. The first is of one: of more, some may be written before the rest is there, for the
+// client does not know the topic yet.
+func explode(t *testing.T, addr, topic string, codec kgo.CompressionCodec, batches ...[][]byte) {
 	t.Helper()
 	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(codec),
 		kgo.MaxBufferedBytes(1<<30), kgo.ProducerBatchMaxBytes(90<<20), kgo.ManualFlushing())
@@ -180,15 +182,17 @@ func explode(t *testing.T, addr, topic string, value []byte, n int, codec kgo.Co
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for range n {
-		c.Produce(t.Context(), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	if err := c.Flush(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, values := range batches {
+		for _, v := range values {
+			c.Produce(t.Context(), &kgo.Record{Value: v}, func(_ *kgo.Record, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if err := c.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
