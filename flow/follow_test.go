@@ -534,10 +534,11 @@ func TestWhoCannotFollow(t *testing.T) {
 type stuckFollower struct{ *memory.Subscriber }
 
 func (s stuckFollower) Group(name string) message.Subscriber {
-	if name == "" {
-		return s
+	g := s.Subscriber.Group(name)
+	if own, ok := g.(*memory.Subscriber); ok && name == "" {
+		return stuckFollower{own}
 	}
-	return s.Subscriber.Group(name)
+	return g
 }
 
 func (stuckFollower) Follow(ctx context.Context, _ []string, _ func(adapters.Claim), _ func()) error {
@@ -553,10 +554,11 @@ type lostFollower struct {
 }
 
 func (l lostFollower) Group(name string) message.Subscriber {
-	if name == "" {
-		return l
+	g := l.Subscriber.Group(name)
+	if own, ok := g.(*memory.Subscriber); ok && name == "" {
+		return lostFollower{own, l.late}
 	}
-	return l.Subscriber.Group(name)
+	return g
 }
 
 func (l lostFollower) Follow(_ context.Context, _ []string, _ func(adapters.Claim), caughtUp func()) error {
