@@ -52,7 +52,7 @@ type DueRequest struct {
 }
 
 // Due is what is due. A clock asks again when Next comes or when Changed closes, and never polls a
-// store that gives Changed.
+// store that gives Changed: but once a second while there is something due that it could not have, or not do.
 type Due struct {
 	Keys    []string
 	Next    time.Time       // when the next key is due; zero: none is known

@@ -113,8 +113,8 @@ func (c *clock) askWhenEnded() {
 	}
 }
 
-// through reports, with the lock held, whether all that was handed over has ended, and not in vain: only then there is more to
-// be had at once.
+// through reports, once and with the lock held, that all that was handed over has ended, and not in vain: only then there is
+// more to be had at once.
 func (c *clock) through() bool {
 	if len(c.pending) > 0 || !c.moved {
 		return false

@@ -173,8 +173,8 @@ func (h *Handle) Stop() {
 // Drain ends the flow in good order: it takes nothing more, waits for what is in flight, retries
 // included, fires the clocks that say AtEnd until nothing waits there, and stops. If ctx ends first,
 // what is left is given back and the error says so. What a subscription did not wait for meanwhile, because its own
-// time for letting go was over (DrainTimeout) or a partition went to another member, is an ErrGivenBack. Over direct hops everything taken is then through;
-// what is on a broker's topic, between two steps too, stays there for the next run, and a memory
+// time for letting go was over (DrainTimeout) or a partition went to another member, is an ErrGivenBack. Over direct
+// hops everything taken is then through; what is on a broker's topic, between two steps too, stays there for the next run, and a memory
 // broker's topics end with the process.
 func (h *Handle) Drain(ctx context.Context) error {
 	h.mu.Lock()

@@ -38,8 +38,8 @@ type PublisherConfig struct {
 	Create *Create
 	// TransactionalID names this publisher for transactions (flow.ExactlyOnce). It must be the same after a
 	// restart and another in every other process: a second one of the same name ends the first. "": the
-	// group and the Instance of the Subscriber that the first flow reads with, the first of several. Give it where one process has two publishers for
-	// the same group.
+	// group and the Instance of the Subscriber that the first flow reads with, the first of several. Give it
+	// where one process has two publishers for the same group.
 	TransactionalID string
 	// TransactionTimeout is how long a transaction may take before it is aborted and tried again, and how long that of a
 	// process that died, and does not come back, keeps readers of committed messages waiting. 0: 10 s. At most the broker's

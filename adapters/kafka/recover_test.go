@@ -17,20 +17,27 @@ import (
 	"github.com/leat-go/leat/internal/kafkatest"
 )
 
-// Without a name there are no transactions, and what is to be done about it is said before anything is read. Breaks if a
-// group alone is taken for a name, which others have.
-func TestRecoverWithoutAName(t *testing.T) {
-	c := Cluster{Brokers: []string{kafkatest.Addr(kafkatest.Fake(t))}}
+// transactor gives a publisher without a TransactionalID, and whose messages it works on.
+func transactor(t *testing.T, addr, group, instance string) (*Publisher, *Subscriber) {
+	t.Helper()
+	c := Cluster{Brokers: []string{addr}}
 	p, err := NewPublisher(PublisherConfig{Cluster: c})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = p.Close() }()
-	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: "group"})
+	t.Cleanup(func() { _ = p.Close() })
+	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: group, Instance: instance})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Close() }()
+	t.Cleanup(func() { _ = s.Close() })
+	return p, s
+}
+
+// Without a name there are no transactions, and what is to be done about it is said before anything is read. Breaks if a
+// group alone is taken for a name, which others have.
+func TestRecoverWithoutAName(t *testing.T) {
+	p, s := transactor(t, kafkatest.Addr(kafkatest.Fake(t)), "group", "")
 	for _, err := range []error{p.Recover(t.Context(), []message.Subscriber{s}), p.Transact(t.Context(), nil, some("topic"))} {
 		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "TransactionalID") {
 			t.Errorf("without a name: %v", err)
@@ -39,19 +46,9 @@ func TestRecoverWithoutAName(t *testing.T) {
 }
 
 // A flow could not be started, and another one is, by the same publisher. Breaks if that commits under the name of the first,
-// which a third process may have.
+// which a third process may have, or if one that runs loses its name to a third that cannot start.
 func TestRecoverInVain(t *testing.T) {
-	c := Cluster{Brokers: []string{kafkatest.Addr(kafkatest.Fake(t))}}
-	p, err := NewPublisher(PublisherConfig{Cluster: c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close() }()
-	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: "group", Instance: "one"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
+	p, s := transactor(t, kafkatest.Addr(kafkatest.Fake(t)), "group", "one")
 	gone, end := context.WithCancel(t.Context())
 	end()
 	if err := p.Recover(gone, []message.Subscriber{s.Group("a")}); err == nil {
@@ -59,6 +56,10 @@ func TestRecoverInVain(t *testing.T) {
 	}
 	if err := p.Recover(t.Context(), []message.Subscriber{s.Group("b")}); err != nil || p.tx.id != "b-one" {
 		t.Errorf("it has the name %q: %v", p.tx.id, err)
+	}
+	p.tx.discard() // as after a transaction that came to nothing
+	if err := p.Recover(gone, []message.Subscriber{s.Group("c")}); err == nil || p.tx.id != "b-one" {
+		t.Errorf("the flow that runs has the name %q: %v", p.tx.id, err)
 	}
 }
 
@@ -73,17 +74,7 @@ func testRecover(t *testing.T, addr string) {
 	t.Helper()
 	in, out := kafkatest.Topic(t, addr, 1), kafkatest.Topic(t, addr, 1)
 	leaveOpen(t, addr, in+"-one", in, out)
-	c := Cluster{Brokers: []string{addr}}
-	p, err := NewPublisher(PublisherConfig{Cluster: c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close() }()
-	s, err := NewSubscriber(SubscriberConfig{Cluster: c, Group: in, Instance: "one"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
+	p, s := transactor(t, addr, in, "one")
 	if err := p.Recover(t.Context(), []message.Subscriber{s}); err != nil {
 		t.Fatal(err)
 	}

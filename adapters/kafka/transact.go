@@ -54,7 +54,8 @@ func (p *Publisher) Recover(ctx context.Context, subs []message.Subscriber) erro
 	t := &p.tx
 	t.one.Lock()
 	defer t.one.Unlock()
-	if t.id == "" {
+	named := t.id != ""
+	if !named {
 		t.id = transactionalID(subs)
 	}
 	if err := t.usable(); err != nil {
@@ -63,7 +64,9 @@ func (p *Publisher) Recover(ctx context.Context, subs []message.Subscriber) erro
 	ctx, cancel := context.WithTimeout(ctx, p.conf.SendTimeout)
 	defer cancel()
 	if err := t.ready(ctx, p); err != nil {
-		t.id = p.conf.TransactionalID // another flow has another name
+		if !named { // another flow has another name
+			t.id = ""
+		}
 		return fmt.Errorf("ending what an earlier publisher has left of a transaction: %w", err)
 	}
 	return nil
